@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// connection is one keep-alive HTTP/1.1 connection. It is barer than net/http's client
+// (one writev per request, no goroutine hops), because what the generator burns is taken
+// from the service under test on the same machine.
+type connection struct {
+	address string
+	timeout time.Duration
+	socket  net.Conn
+	reader  *bufio.Reader
+}
+
+type answer struct {
+	status  int
+	problem string // the slug of an RFC 9457 body, if it is one
+	header  http.Header
+	err     error
+}
+
+// outcome names an answer for the histogram: "201", "503 overloaded", "error: EOF".
+func (a answer) outcome() string {
+	switch {
+	case a.err != nil:
+		text := a.err.Error()
+		return "error: " + strings.TrimSpace(text[strings.LastIndex(text, ": ")+1:])
+	case a.problem != "":
+		return strconv.Itoa(a.status) + " " + a.problem
+	default:
+		return strconv.Itoa(a.status)
+	}
+}
+
+// exchange sends one request and reads its answer. The answer is awaited while sending,
+// so that a server that refuses early is heard, and sending stops.
+func (c *connection) exchange(parts ...[]byte) answer {
+	if c.socket == nil {
+		socket, err := net.DialTimeout("tcp", c.address, c.timeout)
+		if err != nil {
+			return answer{err: err}
+		}
+		c.socket, c.reader = socket, bufio.NewReader(socket)
+	}
+	socket := c.socket
+	_ = socket.SetDeadline(time.Now().Add(c.timeout))
+	answers := make(chan answer, 1)
+	var keep bool
+	go func() {
+		got, reusable := readAnswer(c.reader)
+		keep = reusable
+		_ = socket.SetWriteDeadline(time.Now()) // nothing sent from here on matters
+		answers <- got
+	}()
+	buffers := net.Buffers(parts)
+	_, sendErr := buffers.WriteTo(socket)
+	got := <-answers
+	if sendErr != nil || got.err != nil || !keep {
+		c.close()
+	}
+	return got
+}
+
+func (c *connection) close() {
+	if c.socket != nil {
+		_ = c.socket.Close()
+		c.socket = nil
+	}
+}
+
+func readAnswer(reader *bufio.Reader) (got answer, reusable bool) {
+	for {
+		response, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			return answer{err: err}, false
+		}
+		if response.StatusCode < 200 {
+			continue
+		}
+		body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+		got = answer{status: response.StatusCode, header: response.Header, err: err}
+		if response.StatusCode >= 400 {
+			var problem struct{ Type string }
+			if json.Unmarshal(body, &problem) == nil {
+				got.problem = problem.Type[strings.LastIndex(problem.Type, "/")+1:]
+			}
+		}
+		return got, err == nil && !response.Close
+	}
+}

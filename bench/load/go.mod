@@ -1,0 +1,3 @@
+module gatehouse/bench/load
+
+go 1.23

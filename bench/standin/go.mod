@@ -1,0 +1,3 @@
+module gatehouse/bench/standin
+
+go 1.23

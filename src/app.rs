@@ -1,0 +1,334 @@
+//! The composition root: the only file that sees every module. Binds, wires, runs, stops.
+
+use std::{
+    future::ready,
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_http::{HttpService, Request, Response, body::BoxBody};
+use actix_server::{Server, ServerBuilder, ServerHandle};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::{App, dev::AppConfig, web};
+use tokio::{net::TcpSocket, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing_actix_web::TracingLogger;
+
+use crate::{
+    consumers,
+    edge::{self, Edge, RequestSpan, TrustedProxies},
+    gateway::{self, AuthMode, Gateway, Module, Registry, ServicesSettings},
+    operations::{self, Readiness},
+    settings::{ServerSettings, Settings},
+    storage::{self, Budget, SharedStorage},
+};
+
+/// How long an idle connection of a client is kept. Longer than the idle times of usual
+/// balancers (AWS: 60 s), so that they never send into a connection that is being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long a client that was answered early may go on sending before the connection is cut:
+/// while it sends, it can still read the answer.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Threads a worker may use for what blocks, the local store's files above all.
+const BLOCKING_THREADS: usize = 32;
+
+/// The modules of this process.
+const MODULES: &[Module] = &[Module {
+    name: consumers::NAME,
+    routes: consumers::routes,
+}];
+
+/// Why the application cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A listener's address cannot be had.
+    #[error(
+        "setting {key}: cannot listen on {address} ({source}); free the port or choose another address"
+    )]
+    Bind {
+        /// The setting that names the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The store cannot be used as set up.
+    #[error(transparent)]
+    Storage(#[from] storage::BuildError),
+    /// The server cannot be started.
+    #[error("cannot start the server: {0}")]
+    Server(#[from] io::Error),
+}
+
+/// What all workers of a listener share.
+#[derive(Clone)]
+struct Shared {
+    uploads: web::Data<consumers::Uploads>,
+    readiness: web::Data<Readiness>,
+    gateway: Gateway,
+    /// Requests and commits under way.
+    work: TaskTracker,
+    /// Tells every connection to close after its current response.
+    draining: CancellationToken,
+}
+
+/// The application, bound and wired, not yet serving.
+pub struct Application {
+    server: Server,
+    address: SocketAddr,
+    consumers_address: Option<SocketAddr>,
+    storage: SharedStorage,
+    stopper: Stopper,
+}
+
+impl Application {
+    /// Binds the listeners and wires the modules.
+    ///
+    /// # Errors
+    /// When an address cannot be had or the store cannot be used as set up. A store that is
+    /// merely down does not stop the start.
+    pub async fn build(settings: Settings) -> Result<Self, Error> {
+        let listener = bind("server.listen", settings.server.listen)?;
+        let consumers_listener = settings
+            .consumers
+            .listen
+            .map(|address| bind("consumers.listen", address))
+            .transpose()?;
+        let address = listener.local_addr()?;
+        let consumers_address = consumers_listener
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()?;
+
+        let images = settings.consumers.images;
+        let memory = usize::try_from(images.upload_memory.as_u64()).unwrap_or(usize::MAX);
+        let budget = Budget::new(memory);
+        let storage = settings.storage.build(Arc::clone(&budget)).await?;
+        let work = TaskTracker::new();
+        let uploads = consumers::Uploads::new(Arc::clone(&storage), budget, work.clone(), images);
+        let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
+        let registry = Arc::new(Registry::new(&settings.services));
+        let shared = Shared {
+            uploads: web::Data::new(uploads),
+            readiness: web::Data::new(Readiness::new(Arc::clone(&storage))),
+            gateway: Gateway::new(gateway::PREFIX, registry, trusted.clone()),
+            work,
+            draining: CancellationToken::new(),
+        };
+
+        let timeout = settings.server.shutdown_timeout;
+        let mut server = Server::build()
+            .workers(settings.server.worker_count())
+            .worker_max_blocking_threads(BLOCKING_THREADS)
+            .shutdown_timeout(timeout.as_secs() + 1)
+            .disable_signals();
+        server = serve(
+            server,
+            "gateway",
+            listener,
+            &settings.server,
+            shared.clone(),
+        )?;
+        if let Some(listener) = consumers_listener {
+            // The same module behind a table that has nothing else, without the gateway's path.
+            let own = Arc::new(Registry::new(&ServicesSettings::default()));
+            let direct = Shared {
+                gateway: Gateway::new("", own, trusted),
+                ..shared.clone()
+            };
+            server = serve(server, "consumers", listener, &settings.server, direct)?;
+        }
+        let server = server.run();
+        let stopper = Stopper {
+            server: server.handle(),
+            storage: Arc::clone(&storage),
+            shared,
+            drain_delay: settings.server.drain_delay,
+            timeout,
+        };
+        announce(address, consumers_address, settings.auth.mode);
+        Ok(Self {
+            server,
+            address,
+            consumers_address,
+            storage,
+            stopper,
+        })
+    }
+
+    /// The gateway's address.
+    pub fn addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The consumers module's own address, if it has one.
+    pub fn consumers_addr(&self) -> Option<SocketAddr> {
+        self.consumers_address
+    }
+
+    /// What stops the application, gracefully.
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Serves until it is stopped.
+    ///
+    /// # Errors
+    /// When the server fails.
+    pub async fn run(self) -> io::Result<()> {
+        actix_rt::spawn(sweep(self.storage));
+        self.server.await
+    }
+}
+
+/// Stops the application.
+#[derive(Clone)]
+pub struct Stopper {
+    server: ServerHandle,
+    storage: SharedStorage,
+    shared: Shared,
+    drain_delay: Duration,
+    timeout: Duration,
+}
+
+impl Stopper {
+    /// Turns readiness red, serves on for the drain delay, stops accepting, lets what runs
+    /// finish within the shutdown timeout, and ends the server.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        self.shared.readiness.stop();
+        tokio::time::sleep(self.drain_delay).await;
+        let deadline = Instant::now() + self.timeout;
+        self.server.pause().await;
+        self.shared.draining.cancel();
+        self.shared.work.close();
+        // A commit whose client has left is nobody's connection: wait for it while the workers live.
+        let finished = tokio::time::timeout_at(deadline, async {
+            self.shared.work.wait().await;
+            self.storage.drain().await;
+            self.server.stop(true).await;
+        });
+        if finished.await.is_err() {
+            tracing::warn!("requests were cut: they did not finish within server.shutdown_timeout");
+            self.server.stop(false).await;
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// Binds an address, so that a failure names its setting.
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let bound = || {
+        let socket = if address.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bound().map_err(|source| Error::Bind {
+        key,
+        address,
+        source,
+    })
+}
+
+/// Adds one listener with its app to the server. It is built on `HttpService`, since
+/// `HttpServer` sends `100 Continue` before any check could refuse the request.
+fn serve(
+    server: ServerBuilder,
+    name: &'static str,
+    listener: TcpListener,
+    settings: &ServerSettings,
+    shared: Shared,
+) -> io::Result<ServerBuilder> {
+    let header_timeout = settings.header_timeout;
+    let address = listener.local_addr()?;
+    server.listen(name, listener, move || {
+        let app = app(shared.clone())
+            .into_factory()
+            .map_err(|error| error.error_response());
+        let draining = shared.draining.clone();
+        let gateway = shared.gateway.clone();
+        let expect = fn_service(move |request: Request| {
+            let head = request.head();
+            let admitted = gateway.expect(head).map_err(|problem| {
+                let refusal: Response<BoxBody> = edge::refuse(head, problem).into();
+                refusal
+            });
+            ready(admitted.map(|()| request))
+        });
+        HttpService::build()
+            .graceful_shutdown_signal(move || draining.clone().cancelled_owned())
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(header_timeout)
+            .client_disconnect_timeout(LINGER)
+            .h1_allow_half_closed(false)
+            .tcp_nodelay(true)
+            .local_addr(address)
+            .expect(expect)
+            .h1(map_config(app, |_| AppConfig::default()))
+            .tcp()
+    })
+}
+
+/// One worker's app.
+fn app(
+    shared: Shared,
+) -> App<
+    impl actix_service::ServiceFactory<
+        actix_web::dev::ServiceRequest,
+        Config = (),
+        Response = actix_web::dev::ServiceResponse<impl actix_web::body::MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    App::new()
+        .app_data(shared.uploads)
+        .app_data(shared.readiness)
+        .configure(operations::routes)
+        .service(shared.gateway.scope(MODULES))
+        .default_service(web::to(operations::not_found))
+        .wrap(TracingLogger::<RequestSpan>::new())
+        .wrap(Edge::new(shared.work))
+}
+
+/// Says what a person starting the server wants to know first.
+fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>, mode: AuthMode) {
+    match mode {
+        AuthMode::Open => tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            "open mode: any x-tenant-id header is believed"
+        ),
+    }
+    tracing::info!(listener = "gateway", addr = %address, "listening");
+    if let Some(address) = consumers_address {
+        tracing::info!(listener = "consumers", addr = %address, "listening");
+    }
+}
+
+/// Clears what an earlier process left unfinished.
+async fn sweep(storage: SharedStorage) {
+    match storage.sweep().await {
+        Ok(0) => {}
+        Ok(cleared) => tracing::info!(
+            cleared,
+            "unfinished uploads of an earlier process were removed"
+        ),
+        Err(error) => tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "unfinished uploads of an earlier process may be left"
+        ),
+    }
+}

@@ -1,0 +1,149 @@
+//! The commands: what each prints, and the exit status it ends with.
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    app::Application,
+    edge,
+    settings::{self, Settings, Sources},
+};
+
+/// The exit status for settings that cannot be used.
+const BAD_SETTINGS: u8 = 2;
+
+/// How long `healthcheck` waits for the server.
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// An API gateway with tenant-scoped image uploads into S3, in one binary.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub struct Arguments {
+    /// A TOML file with settings [default: settings.toml, if there is one]
+    #[arg(long, value_name = "FILE", global = true)]
+    settings: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gatehouse                                  serve on 127.0.0.1:3000, keeping images in ./data
+  S3_BUCKET=images gatehouse                 keep them in an S3 bucket
+  gatehouse --settings prod.toml check       show the settings in effect
+
+Every setting can also come from the environment: server.listen is GATEHOUSE__SERVER__LISTEN.";
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+enum Command {
+    /// Serve until SIGTERM or SIGINT (the default)
+    Serve,
+    /// Check the settings and print those in effect, without secrets
+    Check,
+    /// Ask the running server whether it is ready: exit status 0 if so, 1 if not
+    Healthcheck,
+}
+
+/// Runs a command to its end.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let sources = Sources::of_process(arguments.settings);
+    let settings = match settings::load(&sources) {
+        Ok(settings) => settings,
+        Err(error) => return fail(&error.to_string(), BAD_SETTINGS),
+    };
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(settings),
+        Command::Check => check(&settings),
+        Command::Healthcheck => healthcheck(settings.server.listen),
+    }
+}
+
+fn fail(message: &str, status: u8) -> ExitCode {
+    // When standard error is closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "gatehouse: {message}");
+    ExitCode::from(status)
+}
+
+fn check(settings: &Settings) -> ExitCode {
+    match settings.to_toml() {
+        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(error) => fail(&format!("the settings cannot be printed: {error}"), 1),
+    }
+}
+
+fn serve(settings: Settings) -> ExitCode {
+    let log = settings.telemetry.start();
+    edge::log_panics();
+    let served = actix_rt::System::new().block_on(async {
+        let application = Application::build(settings)
+            .await
+            .map_err(|error| (error.to_string(), BAD_SETTINGS))?;
+        log.flush();
+        let stopper = application.stopper();
+        let stop = async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            actix_rt::spawn(async move {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                stopper.stop().await;
+            });
+            Ok(())
+        };
+        stop.await.map_err(failed_to_serve)?;
+        application.run().await.map_err(failed_to_serve)
+    });
+    drop(log);
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err((message, status)) => fail(&message, status),
+    }
+}
+
+fn failed_to_serve(error: std::io::Error) -> (String, u8) {
+    (format!("the server failed: {error}"), 1)
+}
+
+/// Asks over the loopback interface where the server listens on all addresses.
+fn healthcheck(listen: SocketAddr) -> ExitCode {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    let address = SocketAddr::new(ip, listen.port());
+    match ask_readiness(address) {
+        Ok(status) if status == "200" => ExitCode::SUCCESS,
+        Ok(status) => fail(
+            &format!("the server at {address} is not ready: it answered {status}"),
+            1,
+        ),
+        Err(error) => fail(
+            &format!("the server at {address} does not answer: {error}"),
+            1,
+        ),
+    }
+}
+
+fn ask_readiness(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, HEALTHCHECK_TIMEOUT)?;
+    stream.set_read_timeout(Some(HEALTHCHECK_TIMEOUT))?;
+    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(4096).read_to_string(&mut answer)?;
+    Ok(answer.split(' ').nth(1).unwrap_or("nothing").to_owned())
+}

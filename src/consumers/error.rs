@@ -1,0 +1,81 @@
+//! The module's error, and what the client is told of it.
+
+use crate::{
+    problem::{Kind, Problem},
+    storage::{self, ErrorKind},
+};
+
+/// Why an upload was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The customer's id in the path breaks its rule.
+    #[error("invalid customer id")]
+    CustomerInvalid,
+    /// No file came.
+    #[error("no file")]
+    FileMissing,
+    /// A file's name, or the key it would make, breaks its rule.
+    #[error("invalid file name: {0}")]
+    FileNameInvalid(&'static str),
+    /// The multipart body is not well-formed or passes a limit.
+    #[error("invalid multipart body: {0}")]
+    MultipartInvalid(&'static str),
+    /// The body is of a media type or coding that is not taken in.
+    #[error("unsupported media type")]
+    MediaTypeUnsupported(&'static str),
+    /// The bytes are no image of an accepted type.
+    #[error("not a supported image")]
+    ImageUnsupported,
+    /// The image's head is broken or promises too many pixels.
+    #[error("invalid image: {0}")]
+    ImageInvalid(String),
+    /// More bytes than allowed; the limit.
+    #[error("more than {0} bytes")]
+    TooLarge(u64),
+    /// The client sends too slowly.
+    #[error("the client sends too slowly")]
+    TooSlow,
+    /// The body ended early or its framing is broken.
+    #[error("the body broke off")]
+    BodyBroken(#[source] actix_web::error::PayloadError),
+    /// The store failed.
+    #[error("the store failed")]
+    Storage(#[from] storage::Error),
+    /// A step of the upload ended without an answer: a defect.
+    #[error("the commit was lost")]
+    CommitLost,
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let known = |kind: Kind| Self::new(kind);
+        match error {
+            Error::CustomerInvalid => known(Kind::CustomerInvalid),
+            Error::FileMissing => known(Kind::FileMissing),
+            Error::FileNameInvalid(what) => known(Kind::FileNameInvalid).detail(what),
+            Error::MultipartInvalid(what) => known(Kind::MultipartInvalid).detail(what),
+            Error::MediaTypeUnsupported(what) => known(Kind::MediaTypeUnsupported).detail(what),
+            Error::ImageUnsupported => known(Kind::ImageUnsupported),
+            Error::ImageInvalid(what) => known(Kind::ImageInvalid).detail(what),
+            Error::TooLarge(limit) => known(Kind::TooLarge).detail(format!(
+                "Send at most {limit} bytes; nothing of this upload was kept."
+            )),
+            Error::TooSlow => known(Kind::RequestTimeout),
+            Error::BodyBroken(_) => known(Kind::MultipartInvalid).detail(
+                "The body broke off before its end; send it whole. Nothing of it was kept.",
+            ),
+            Error::Storage(ref cause) => {
+                let kind = match cause.kind() {
+                    ErrorKind::NotFound => Kind::NotFound,
+                    ErrorKind::AlreadyExists => Kind::AlreadyExists,
+                    ErrorKind::Unavailable => Kind::StorageUnavailable,
+                    ErrorKind::Overloaded => Kind::Overloaded,
+                    ErrorKind::KeyTooLong => Kind::FileNameInvalid,
+                    ErrorKind::Internal => Kind::Internal,
+                };
+                known(kind).because(error)
+            }
+            Error::CommitLost => known(Kind::Internal).because(error),
+        }
+    }
+}

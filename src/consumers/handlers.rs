@@ -1,0 +1,163 @@
+//! The HTTP side of the module: extract, call one function of [`super::upload`], answer.
+
+use actix_web::{
+    HttpMessage, HttpRequest, HttpResponse,
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+    web,
+};
+use serde::Serialize;
+
+use super::{
+    body::{Body, MinRate},
+    error::Error,
+    multipart,
+    names::CustomerId,
+    upload::{StoredImage, Uploads},
+};
+use crate::{
+    edge::Labels,
+    problem::{Kind, Problem},
+    tenant::Tenant,
+};
+
+/// `POST customer-images/upload/{customerId}`: an image as `multipart/form-data`.
+pub async fn upload_form(
+    request: HttpRequest,
+    tenant: Tenant,
+    payload: web::Payload,
+    uploads: web::Data<Uploads>,
+) -> Result<HttpResponse, Problem> {
+    let customer = customer(&request, 0)?;
+    let size_hint = acceptable_body(&request)?;
+    let content_type = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(|value| value.as_bytes());
+    let boundary = multipart::boundary(content_type.unwrap_or_default())?;
+    let mut body = body(payload, &uploads);
+    let stored = uploads
+        .take_form(&tenant.0, customer, &mut body, &boundary, size_hint)
+        .await;
+    tell_received(&request, &body);
+    Ok(created(&stored?))
+}
+
+/// `PUT customer-images/upload/{customerId}/{fileName}`: an image as the body, for `curl -T`.
+pub async fn upload_raw(
+    request: HttpRequest,
+    tenant: Tenant,
+    payload: web::Payload,
+    uploads: web::Data<Uploads>,
+) -> Result<HttpResponse, Problem> {
+    let customer = customer(&request, 1)?;
+    let name = decoded_segment(&request, 0);
+    let size_hint = acceptable_body(&request)?;
+    let limit = uploads.settings().max_file_size.as_u64();
+    if size_hint.is_some_and(|size| size > limit) {
+        return Err(Error::TooLarge(limit).into());
+    }
+    let mut body = body(payload, &uploads);
+    let stored = uploads
+        .take_raw(&tenant.0, customer, &name, &mut body, size_hint)
+        .await;
+    tell_received(&request, &body);
+    Ok(created(&stored?))
+}
+
+/// Any other method on an upload's path.
+pub async fn only_post() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(Kind::MethodNotAllowed).allow("POST"))
+}
+
+/// Any other method on a raw upload's path.
+pub async fn only_put() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(Kind::MethodNotAllowed).allow("PUT"))
+}
+
+/// The customer's id, which stands `from_end` segments before the path's last.
+fn customer(request: &HttpRequest, from_end: usize) -> Result<CustomerId, Error> {
+    CustomerId::parse(&decoded_segment(request, from_end)).ok_or(Error::CustomerInvalid)
+}
+
+/// A segment of the raw path, percent-decoded once. (`match_info` has replaced what is no UTF-8.)
+fn decoded_segment(request: &HttpRequest, from_end: usize) -> Vec<u8> {
+    let raw = request
+        .uri()
+        .path()
+        .rsplit('/')
+        .nth(from_end)
+        .unwrap_or_default();
+    percent_encoding::percent_decode_str(raw).collect()
+}
+
+/// Refuses what can be told from the head to be no upload; answers the body's length if known.
+fn acceptable_body(request: &HttpRequest) -> Result<Option<u64>, Error> {
+    let headers = request.headers();
+    if headers.contains_key(CONTENT_ENCODING) {
+        return Err(Error::MediaTypeUnsupported(
+            "Send the image without a Content-Encoding.",
+        ));
+    }
+    let length = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    let has_body =
+        headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > 0);
+    if has_body {
+        Ok(length)
+    } else {
+        Err(Error::FileMissing)
+    }
+}
+
+fn body(payload: web::Payload, uploads: &Uploads) -> Body {
+    let settings = uploads.settings();
+    let rate = MinRate {
+        bytes_per_second: settings.min_rate.as_u64(),
+        window: settings.min_rate_window,
+    };
+    Body::new(payload, rate)
+}
+
+fn tell_received(request: &HttpRequest, body: &Body) {
+    if let Some(labels) = request.extensions().get::<Labels>() {
+        labels.received(body.received());
+    }
+}
+
+/// The answer to an upload.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Created<'a> {
+    message: &'static str,
+    stored_name: &'a str,
+    customer_id: &'a str,
+    id: String,
+    file_name: &'a str,
+    content_type: &'static str,
+    size: u64,
+    sha256: String,
+    width: u32,
+    height: u32,
+    created_at: String,
+}
+
+fn created(image: &StoredImage) -> HttpResponse {
+    HttpResponse::Created().json(Created {
+        message: "Image uploaded successfully",
+        stored_name: image.key.as_str(),
+        customer_id: image.customer.as_str(),
+        id: image.id.to_string(),
+        file_name: image.display_name.as_str(),
+        content_type: image.image_type.content_type(),
+        size: image.size,
+        sha256: image
+            .sha256
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+        width: image.dimensions.width,
+        height: image.dimensions.height,
+        created_at: humantime::format_rfc3339_millis(image.created_at).to_string(),
+    })
+}

@@ -1,0 +1,39 @@
+//! The consumers module: tenants' images, taken in for their customers.
+//!
+//! It may know `storage`, `problem`, `tenant`, `edge` and `settings`; it never sees the gateway,
+//! which mounts [`routes`] behind its checks.
+
+mod body;
+mod error;
+mod handlers;
+mod image;
+pub mod multipart;
+mod names;
+mod settings;
+mod upload;
+
+use actix_web::web;
+
+pub use error::Error;
+pub use names::{CustomerId, FileName, image_key};
+pub use settings::{ImageSettings, OnConflict, Settings};
+pub use upload::Uploads;
+
+/// What the services table calls this module.
+pub const NAME: &str = "consumers";
+
+/// Adds the module's resources. They expect [`Uploads`] among the app's data, and a
+/// [`crate::tenant::Tenant`] in each request.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            web::resource("/customer-images/upload/{customerId}")
+                .route(web::post().to(handlers::upload_form))
+                .default_service(web::to(handlers::only_post)),
+        )
+        .service(
+            web::resource("/customer-images/upload/{customerId}/{fileName}")
+                .route(web::put().to(handlers::upload_raw))
+                .default_service(web::to(handlers::only_put)),
+        );
+}

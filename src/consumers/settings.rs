@@ -1,0 +1,138 @@
+//! `[consumers]`: the module's own listener, and what it takes in.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use super::image::ImageType;
+use crate::settings::{Invalid, duration};
+
+/// `[consumers]`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where `/consumers/...` is served as well, for a gateway in another process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Limits and rules of image uploads.
+    pub images: ImageSettings,
+}
+
+/// `[consumers.images]`: limits and rules of image uploads.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImageSettings {
+    /// The largest image, inclusive.
+    pub max_file_size: ByteSize,
+    /// The most pixels: width × height × frames, where the head tells frames.
+    pub max_pixels: u64,
+    /// The media types that are taken in, as the bytes tell them.
+    pub accept: Vec<String>,
+    /// What happens when the name is taken.
+    pub on_conflict: OnConflict,
+    /// Bytes that all uploads together may hold in memory; one tenant may hold half.
+    pub upload_memory: ByteSize,
+    /// The longest text field.
+    pub max_text_field: ByteSize,
+    /// The most bytes of one part's header fields.
+    pub max_part_headers: ByteSize,
+    /// The most parts of one body.
+    pub max_parts: usize,
+    /// The slowest a client may send, a second.
+    pub min_rate: ByteSize,
+    /// The time over which `min_rate` is looked at, counting only time spent waiting for the client.
+    #[serde(with = "duration")]
+    pub min_rate_window: Duration,
+}
+
+/// What happens when an image of the same name is there already.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnConflict {
+    /// The new content replaces the old.
+    Overwrite,
+    /// The new upload is refused.
+    Reject,
+}
+
+impl Default for ImageSettings {
+    fn default() -> Self {
+        let accept = [
+            "image/jpeg",
+            "image/png",
+            "image/gif",
+            "image/webp",
+            "image/avif",
+            "image/heic",
+        ];
+        Self {
+            max_file_size: ByteSize::mib(32),
+            max_pixels: 100_000_000,
+            accept: accept.map(str::to_owned).to_vec(),
+            on_conflict: OnConflict::Overwrite,
+            upload_memory: ByteSize::mib(256),
+            max_text_field: ByteSize::kib(64),
+            max_part_headers: ByteSize::kib(16),
+            max_parts: 100,
+            min_rate: ByteSize::kib(1),
+            min_rate_window: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Settings {
+    /// Checks what the types alone cannot.
+    ///
+    /// # Errors
+    /// The first key that is wrong.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let images = &self.images;
+        let key = |name: &str| format!("consumers.images.{name}");
+        if let Some(unknown) = images
+            .accept
+            .iter()
+            .find(|t| ImageType::from_content_type(t).is_none())
+        {
+            return Err(Invalid::new(
+                key("accept"),
+                format!(
+                    "lists \"{unknown}\", which cannot be taken in; there are image/jpeg, image/png, image/gif, \
+                     image/webp, image/avif, image/heic, image/tiff and image/bmp"
+                ),
+            ));
+        }
+        if images.accept.is_empty() {
+            return Err(Invalid::new(
+                key("accept"),
+                "is empty, so no upload could succeed; list a type",
+            ));
+        }
+        let positive = [
+            ("max_file_size", images.max_file_size.as_u64()),
+            ("max_pixels", images.max_pixels),
+            ("max_part_headers", images.max_part_headers.as_u64()),
+            ("max_parts", images.max_parts as u64),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(Invalid::new(
+                key(name),
+                "is 0, so no upload could succeed; raise it",
+            ));
+        }
+        if images.min_rate_window.is_zero() {
+            return Err(Invalid::new(
+                key("min_rate_window"),
+                "is zero; use a time such as \"30s\"",
+            ));
+        }
+        // Half of it is one tenant's, and a tenant must be able to fill one part of the store's.
+        if images.upload_memory < ByteSize::mib(32) {
+            return Err(Invalid::new(
+                key("upload_memory"),
+                "is too small; use at least \"32MiB\"",
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,333 @@
+//! One image on its way from the client into the store.
+//!
+//! The bytes decide what the image is, before any of them reaches the store; nothing is decoded.
+//! Knows the store's trait and the parsed names; knows no HTTP beyond the body's stream.
+
+use std::{sync::Arc, time::SystemTime};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use super::{
+    error::Error,
+    image::{self, Dimensions, ImageType, Inspector},
+    multipart::{Limits, Multipart},
+    names::{CustomerId, FileName, image_key},
+    settings::{ImageSettings, OnConflict},
+};
+use crate::{
+    storage::{Budget, Commit, NewObject, ObjectKey, SharedStorage, Upload},
+    tenant::TenantId,
+};
+
+/// The rules of the settings and the store, shared by all workers.
+pub struct Uploads {
+    storage: SharedStorage,
+    budget: Arc<Budget>,
+    commits: TaskTracker,
+    accept: Vec<ImageType>,
+    settings: ImageSettings,
+}
+
+/// A finished upload.
+#[derive(Debug)]
+pub struct StoredImage {
+    /// Its id.
+    pub id: Uuid,
+    /// Where it is kept.
+    pub key: ObjectKey,
+    /// Whose it is.
+    pub customer: CustomerId,
+    /// The name to show.
+    pub display_name: FileName,
+    /// What the bytes are.
+    pub image_type: ImageType,
+    /// How large it is on a screen.
+    pub dimensions: Dimensions,
+    /// Bytes.
+    pub size: u64,
+    /// Of all bytes.
+    pub sha256: [u8; 32],
+    /// When it was stored.
+    pub created_at: SystemTime,
+}
+
+impl Uploads {
+    /// Uploads into `storage` by these settings, which have been checked. Commits run as tasks of
+    /// `commits`, for the shutdown to wait for.
+    pub fn new(
+        storage: SharedStorage,
+        budget: Arc<Budget>,
+        commits: TaskTracker,
+        settings: ImageSettings,
+    ) -> Self {
+        let accept = settings
+            .accept
+            .iter()
+            .filter_map(|t| ImageType::from_content_type(t))
+            .collect();
+        Self {
+            storage,
+            budget,
+            commits,
+            accept,
+            settings,
+        }
+    }
+
+    /// The settings it goes by.
+    pub fn settings(&self) -> &ImageSettings {
+        &self.settings
+    }
+
+    /// Takes an image from a multipart body: the part `file`, shown as the field `fileName` says.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the body, or the store; nothing is kept then.
+    pub async fn take_form<S>(
+        &self,
+        tenant: &TenantId,
+        customer: CustomerId,
+        body: S,
+        boundary: &str,
+        size_hint: Option<u64>,
+    ) -> Result<StoredImage, Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Unpin,
+    {
+        let limits = Limits {
+            parts: self.settings.max_parts,
+            part_headers: to_usize(self.settings.max_part_headers.as_u64()),
+        };
+        let mut form = Multipart::new(body, boundary, limits);
+        let mut image: Option<Incoming> = None;
+        let mut display_name = None;
+        while let Some(part) = form.next_part().await? {
+            match part.file_name {
+                Some(name) if part.name == "file" && image.is_none() => {
+                    let mut incoming = self.begin(tenant, &customer, &name, size_hint)?;
+                    while let Some(chunk) = form.chunk().await? {
+                        incoming.take(self, chunk).await?;
+                    }
+                    incoming.seen_whole(self)?;
+                    image = Some(incoming);
+                }
+                Some(_) if part.name == "file" => {
+                    return Err(Error::MultipartInvalid(
+                        "The body has a second file; send one a request.",
+                    ));
+                }
+                Some(_) => {
+                    return Err(Error::MultipartInvalid(
+                        "A file came in another field; send it as 'file'.",
+                    ));
+                }
+                None => {
+                    let text = self.text_field(&mut form).await?;
+                    if part.name == "fileName" {
+                        let name = FileName::parse(&text);
+                        let name = name.ok_or(Error::FileNameInvalid(
+                            "The field fileName is no valid file name.",
+                        ))?;
+                        display_name = Some(name);
+                    }
+                }
+            }
+        }
+        let image = image.ok_or(Error::FileMissing)?;
+        image.commit(self, customer, display_name).await
+    }
+
+    /// Takes an image that is the whole body.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the body, or the store; nothing is kept then.
+    pub async fn take_raw<S>(
+        &self,
+        tenant: &TenantId,
+        customer: CustomerId,
+        name: &[u8],
+        mut body: S,
+        size_hint: Option<u64>,
+    ) -> Result<StoredImage, Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Unpin,
+    {
+        let mut incoming = self.begin(tenant, &customer, name, size_hint)?;
+        while let Some(chunk) = body.next().await {
+            incoming.take(self, chunk?).await?;
+        }
+        if incoming.size == 0 {
+            return Err(Error::FileMissing);
+        }
+        incoming.seen_whole(self)?;
+        incoming.commit(self, customer, None).await
+    }
+
+    fn begin(
+        &self,
+        tenant: &TenantId,
+        customer: &CustomerId,
+        name: &[u8],
+        size_hint: Option<u64>,
+    ) -> Result<Incoming, Error> {
+        let broken = Error::FileNameInvalid(crate::problem::Kind::FileNameInvalid.help());
+        let name = FileName::parse(name).ok_or(broken)?;
+        let key = image_key(tenant, customer, &name).map_err(|_| {
+            Error::FileNameInvalid(
+                "The key that the names make is over 1,024 bytes; choose shorter ones.",
+            )
+        })?;
+        Ok(Incoming {
+            key,
+            name,
+            share: self.budget.share(tenant.as_str()),
+            size_hint,
+            size: 0,
+            hash: digest::Context::new(&digest::SHA256),
+            inspector: Inspector::new(),
+            head: Vec::new(),
+            upload: None,
+        })
+    }
+
+    async fn text_field<S>(&self, form: &mut Multipart<S>) -> Result<Vec<u8>, Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Unpin,
+    {
+        let mut text = Vec::new();
+        while let Some(chunk) = form.chunk().await? {
+            text.extend_from_slice(&chunk);
+            if text.len() as u64 > self.settings.max_text_field.as_u64() {
+                return Err(Error::MultipartInvalid(
+                    "A text field is longer than allowed.",
+                ));
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// An image of which some bytes have come.
+struct Incoming {
+    key: ObjectKey,
+    name: FileName,
+    share: crate::storage::Share,
+    size_hint: Option<u64>,
+    size: u64,
+    hash: digest::Context,
+    inspector: Inspector,
+    /// The first chunks, until the type is known and the store may have them: some bytes only.
+    head: Vec<Bytes>,
+    upload: Option<Box<dyn Upload>>,
+}
+
+impl Incoming {
+    async fn take(&mut self, uploads: &Uploads, chunk: Bytes) -> Result<(), Error> {
+        let limit = uploads.settings.max_file_size.as_u64();
+        self.size += chunk.len() as u64;
+        if self.size > limit {
+            return Err(Error::TooLarge(limit));
+        }
+        self.inspector.push(&chunk)?;
+        self.hash.update(&chunk);
+        if let Some(upload) = &mut self.upload {
+            upload.write(chunk).await?;
+            return Ok(());
+        }
+        self.head.push(chunk);
+        let Some(image_type) = self.inspector.image_type() else {
+            return Ok(());
+        };
+        if !uploads.accept.contains(&image_type) {
+            return Err(Error::ImageUnsupported);
+        }
+        uploads.check_pixels(self.inspector.dimensions())?;
+        let new = NewObject {
+            key: self.key.clone(),
+            content_type: image_type.content_type(),
+            size_hint: self.size_hint,
+            share: self.share.clone(),
+        };
+        let upload = self.upload.insert(uploads.storage.begin(new).await?);
+        for chunk in self.head.drain(..) {
+            upload.write(chunk).await?;
+        }
+        Ok(())
+    }
+
+    /// Checks what can be told only once all bytes are there.
+    fn seen_whole(&mut self, uploads: &Uploads) -> Result<(), Error> {
+        let (_, dimensions) = self.inspector.finish()?;
+        uploads.check_pixels(Some(dimensions))
+    }
+
+    async fn commit(
+        mut self,
+        uploads: &Uploads,
+        customer: CustomerId,
+        display_name: Option<FileName>,
+    ) -> Result<StoredImage, Error> {
+        let (image_type, dimensions) = self.inspector.finish()?;
+        let upload = self.upload.take().ok_or(Error::ImageUnsupported)?;
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(self.hash.finish().as_ref());
+        let commit = Commit {
+            sha256,
+            if_absent: uploads.settings.on_conflict == OnConflict::Reject,
+        };
+        // Once begun, a commit runs to its end even if the client leaves meanwhile.
+        let (done, outcome) = oneshot::channel();
+        let finish = upload.finish(commit);
+        uploads.commits.spawn(async move {
+            // The client may be gone; then nobody waits for the outcome.
+            let _ = done.send(finish.await);
+        });
+        let stored = outcome.await.map_err(|_| Error::CommitLost)??;
+        Ok(StoredImage {
+            id: Uuid::now_v7(),
+            key: self.key,
+            customer,
+            display_name: display_name.unwrap_or(self.name),
+            image_type,
+            dimensions,
+            size: stored.size,
+            sha256,
+            created_at: SystemTime::now(),
+        })
+    }
+}
+
+impl Uploads {
+    fn check_pixels(&self, dimensions: Option<Dimensions>) -> Result<(), Error> {
+        let limit = self.settings.max_pixels;
+        match dimensions {
+            Some(dimensions) if dimensions.pixels() > u128::from(limit) => {
+                Err(Error::ImageInvalid(format!(
+                    "The image has {} pixels (width x height x frames); at most {limit} are allowed.",
+                    dimensions.pixels()
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<image::Error> for Error {
+    fn from(error: image::Error) -> Self {
+        match error {
+            image::Error::Unsupported => Self::ImageUnsupported,
+            image::Error::Invalid(what) => {
+                Self::ImageInvalid(format!("The image's head is broken: {what}."))
+            }
+        }
+    }
+}
+
+fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,25 @@
+//! What the client is told of a proxy's failure.
+
+use super::proxy::{self, Kind as ProxyKind};
+use crate::problem::{Kind, Problem};
+
+impl From<proxy::Error> for Problem {
+    fn from(error: proxy::Error) -> Self {
+        let (kind, upstream) = match error.kind() {
+            ProxyKind::Unreachable => (Kind::UpstreamUnreachable, true),
+            ProxyKind::Invalid => (Kind::UpstreamInvalid, true),
+            ProxyKind::Timeout => (Kind::UpstreamTimeout, true),
+            ProxyKind::ClientTimeout | ProxyKind::ClientGone => (Kind::RequestTimeout, false),
+            ProxyKind::ClientBody => (Kind::BodyInvalid, false),
+            ProxyKind::TooLarge => (Kind::TooLarge, false),
+            ProxyKind::Target => (Kind::PathInvalid, false),
+        };
+        let problem = Self::new(kind);
+        let problem = if upstream {
+            problem.reason(error.reason())
+        } else {
+            problem
+        };
+        problem.because(error)
+    }
+}

@@ -1,0 +1,172 @@
+//! The gateway: resolves a service's name to a module of this process or a remote service.
+//!
+//! It may know `problem`, `tenant`, `edge` and `settings`; it knows no module: `app` hands it
+//! each module's routes. The order of the checks stands in [`Gateway::admit`].
+
+mod admission;
+mod error;
+mod headers;
+mod path;
+mod proxy;
+mod registry;
+mod settings;
+
+use std::sync::Arc;
+
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, dev::HttpServiceFactory, guard, web};
+
+pub use registry::Registry;
+pub use settings::{AuthMode, AuthSettings, ServiceSettings, ServicesSettings};
+
+use crate::{
+    edge::{RequestId, TrustedProxies},
+    problem::{Kind, Problem},
+    tenant::TenantId,
+};
+use admission::Admission;
+use registry::{Service, Target};
+
+/// The path in front of a service's name.
+pub const PREFIX: &str = "/consumer-api/service";
+
+/// A module of this process that can be mounted: its name in the settings and its routes.
+#[derive(Clone)]
+pub struct Module {
+    /// What `services.*.module` calls it.
+    pub name: &'static str,
+    /// Adds its resources, relative to the service's path.
+    pub routes: fn(&mut web::ServiceConfig),
+}
+
+/// What one listener's gateway needs to decide about a request. Shared by all workers.
+#[derive(Clone)]
+pub struct Gateway {
+    prefix: &'static str,
+    registry: Arc<Registry>,
+    trusted_proxies: TrustedProxies,
+}
+
+/// What the gateway settled about a request; in its extensions from then on.
+#[derive(Clone, Debug)]
+struct Admitted {
+    service: Arc<Service>,
+    tenant: Option<TenantId>,
+    /// Where the rest of the path begins, behind the service's name and a slash; beyond the
+    /// path's end if not even the slash is there.
+    rest_at: usize,
+}
+
+impl Gateway {
+    /// A gateway for the paths below `prefix`, which is empty or begins with `/`.
+    pub fn new(
+        prefix: &'static str,
+        registry: Arc<Registry>,
+        trusted_proxies: TrustedProxies,
+    ) -> Self {
+        Self {
+            prefix,
+            registry,
+            trusted_proxies,
+        }
+    }
+
+    /// Decides about a request from its head alone, before any of its body is read or asked
+    /// for. The order is the contract's: path, service, tenant.
+    fn admit(&self, head: &actix_http::RequestHead) -> Result<Admitted, Kind> {
+        path::check(head.uri.path())?;
+        let path = head.uri.path();
+        let tail = path
+            .strip_prefix(self.prefix)
+            .and_then(|tail| tail.strip_prefix('/'));
+        let tail = tail.ok_or(Kind::ServiceNotFound)?;
+        let name = tail.split('/').next().unwrap_or_default();
+        let rest_at = path.len() - tail.len() + name.len() + 1;
+        let service = self.registry.find(name).ok_or(Kind::ServiceNotFound)?;
+        let tenant = TenantId::from_headers(head.headers())?;
+        if tenant.is_none() && service.tenant_required {
+            return Err(Kind::TenantMissing);
+        }
+        Ok(Admitted {
+            service,
+            tenant,
+            rest_at,
+        })
+    }
+
+    /// The decision of [`Gateway::admit`] for a client that waits for `100 Continue`. Paths that
+    /// are not this gateway's are not its to refuse.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    pub fn expect(&self, head: &actix_http::RequestHead) -> Result<(), Problem> {
+        if head.uri.path().starts_with(self.prefix) {
+            self.admit(head)?;
+        }
+        Ok(())
+    }
+
+    /// The scope that serves this gateway's paths: each module behind a guard that asks whether
+    /// the request's service is that module right now, and everything else to the proxy.
+    pub fn scope(self, modules: &[Module]) -> impl HttpServiceFactory + use<> {
+        let mut scope = web::scope(self.prefix)
+            .app_data(self.trusted_proxies.clone())
+            .app_data(proxy::Client::new());
+        for module in modules {
+            let name = module.name;
+            let internal = guard::fn_guard(move |context| {
+                let admitted = context.req_data();
+                admitted
+                    .get::<Admitted>()
+                    .is_some_and(|a| a.service.is_module(name))
+            });
+            scope = scope.service(
+                web::scope("/{service}")
+                    .guard(internal)
+                    .configure(module.routes),
+            );
+        }
+        scope
+            .default_service(web::to(forward))
+            .wrap(Admission::new(self))
+    }
+}
+
+/// Passes a request on to its remote service. A module's unknown routes end here too.
+async fn forward(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
+    let (admitted, request_id) = {
+        let extensions = request.extensions();
+        (
+            extensions.get::<Admitted>().cloned(),
+            extensions.get::<RequestId>().cloned(),
+        )
+    };
+    let (Some(admitted), Some(request_id)) = (admitted, request_id) else {
+        return Err(Kind::NotFound.into());
+    };
+    let Target::Remote(upstream) = &admitted.service.target else {
+        return Err(Kind::NotFound.into());
+    };
+    let (Some(client), Some(trusted)) = (
+        request.app_data::<proxy::Client>(),
+        request.app_data::<TrustedProxies>(),
+    ) else {
+        return Err(Kind::Internal.into());
+    };
+    let peer = request.peer_addr().map(|address| address.ip());
+    let outgoing = proxy::Outgoing {
+        method: request.method(),
+        version: request.version(),
+        rest: request.uri().path().get(admitted.rest_at..),
+        query: request.uri().query(),
+        headers: request.headers(),
+        tenant: admitted.tenant.as_ref().map(TenantId::as_str),
+        request_id: request_id.as_str(),
+        peer,
+        peer_is_trusted: peer.is_some_and(|peer| trusted.contains(peer)),
+        scheme: "http",
+    };
+    let response = client
+        .forward(upstream, &outgoing, payload.into_inner())
+        .await;
+    Ok(response?)
+}

@@ -1,0 +1,164 @@
+//! Why a request could not be forwarded, or its answer not be relayed.
+
+use std::{error::Error as StdError, fmt, io};
+
+/// What went wrong, as far as an answer to the client depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The service refused, reset, closed before its answer, or could not be resolved: 502.
+    Unreachable,
+    /// The service did not answer with valid HTTP: 502.
+    Invalid,
+    /// The service did not connect, answer, or take the body in time: 504.
+    Timeout,
+    /// The client stopped sending its body: 408.
+    ClientTimeout,
+    /// The client went away before its body was whole. There is nobody to answer.
+    ClientGone,
+    /// The client's body breaks its framing: 400.
+    ClientBody,
+    /// The body is larger than `max_body_size`: 413.
+    TooLarge,
+    /// The request's target cannot be sent on as it is: 400.
+    Target,
+}
+
+/// How far the request had come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Checking the request.
+    Check,
+    /// Resolving and connecting.
+    Connect,
+    /// Sending the request's body.
+    Send,
+    /// Waiting for the response's head.
+    Head,
+    /// Relaying the response's body.
+    Body,
+}
+
+/// A failure of the proxy: kind, phase, the reason as one word, and the cause.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    phase: Phase,
+    reason: &'static str,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    pub(super) fn new(kind: Kind, phase: Phase) -> Self {
+        let reason = match kind {
+            Kind::Unreachable => "closed",
+            Kind::Invalid | Kind::Target | Kind::ClientBody => "invalid",
+            Kind::Timeout | Kind::ClientTimeout => "timeout",
+            Kind::ClientGone => "closed",
+            Kind::TooLarge => "over-limit",
+        };
+        Self {
+            kind,
+            phase,
+            reason,
+            source: None,
+        }
+    }
+
+    pub(super) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The name could not be resolved.
+    pub(super) fn unresolved(source: io::Error) -> Self {
+        Self {
+            reason: "dns",
+            ..Self::new(Kind::Unreachable, Phase::Connect)
+        }
+        .because(source)
+    }
+
+    /// A system call on the connection failed.
+    pub(super) fn io(phase: Phase, source: io::Error) -> Self {
+        let (kind, reason) = match source.kind() {
+            io::ErrorKind::TimedOut => (Kind::Timeout, "timeout"),
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => (Kind::Unreachable, "reset"),
+            io::ErrorKind::UnexpectedEof => (Kind::Unreachable, "closed"),
+            // No route, no permission, no such network: nobody took the connection.
+            _ if phase == Phase::Connect => (Kind::Unreachable, "refused"),
+            _ => (Kind::Unreachable, "reset"),
+        };
+        Self {
+            reason,
+            ..Self::new(kind, phase)
+        }
+        .because(source)
+    }
+
+    /// What hyper says of a connection.
+    pub(super) fn http(phase: Phase, source: hyper::Error) -> Self {
+        let mut cause = StdError::source(&source);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return Self::io(phase, io::Error::new(error.kind(), source));
+            }
+            cause = error.source();
+        }
+        let closed = source.is_incomplete_message() || source.is_canceled() || source.is_closed();
+        let kind = if closed {
+            Kind::Unreachable
+        } else {
+            Kind::Invalid
+        };
+        Self::new(kind, phase).because(source)
+    }
+
+    /// What the answer to the client depends on.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// How far the request had come.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The cause as one word: `refused`, `reset`, `closed`, `dns`, `timeout`, `invalid` or
+    /// `over-limit`. Of the client where the kind is about the client.
+    pub fn reason(&self) -> &'static str {
+        self.reason
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            Kind::Unreachable => "the upstream cannot be reached",
+            Kind::Invalid => "the upstream spoke no valid HTTP",
+            Kind::Timeout => "the upstream took too long",
+            Kind::ClientTimeout => "the client stopped sending its body",
+            Kind::ClientGone => "the client went away",
+            Kind::ClientBody => "the client's body is malformed",
+            Kind::TooLarge => "the body is larger than the service takes",
+            Kind::Target => "the request cannot be sent on as it is",
+        };
+        let phase = match self.phase {
+            Phase::Check => "check",
+            Phase::Connect => "connect",
+            Phase::Send => "send",
+            Phase::Head => "head",
+            Phase::Body => "body",
+        };
+        write!(f, "{what} ({}, {phase})", self.reason)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|e| e as &(dyn StdError + 'static))
+    }
+}

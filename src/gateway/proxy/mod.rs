@@ -1,0 +1,166 @@
+//! The streaming reverse proxy: one request to a remote service, and its answer back.
+//!
+//! It knows HTTP/1.1 and the rules of forwarding (RFC 9110, section 7.6). Routing, tenants,
+//! credentials and the answers to errors are the gateway's: they come in through [`Outgoing`]
+//! and go out as [`Error`]. Everything here belongs to one worker and one thread.
+//!
+//! The way of a request: [`Upstream::target`] and [`headers::for_upstream`] make the head, a
+//! connection comes from the `pool` or `connect`, `connection` sends and waits, `response`
+//! makes what actix sends. A request goes out a second time only when nothing of it was sent, or
+//! when it has no body, is idempotent, and a reused connection closed without a byte of answer.
+
+mod body;
+mod connect;
+mod connection;
+mod error;
+mod io;
+mod pool;
+mod response;
+mod upstream;
+
+use std::{net::IpAddr, rc::Rc, sync::Arc};
+
+use actix_web::{
+    HttpResponse,
+    dev::Payload,
+    http::{Method, Version, header::HeaderMap},
+};
+use http::Request;
+
+use self::{
+    body::RequestBody,
+    connection::{Connection, NoAnswer},
+    pool::{Lease, Pool},
+    response::Asked,
+};
+pub use self::{
+    error::{Error, Kind, Phase},
+    upstream::Upstream,
+};
+use super::headers::{self, Framing, Identity};
+
+/// A request as it came, and what the gateway has settled about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The request's method.
+    pub method: &'a Method,
+    /// The version that the client speaks.
+    pub version: Version,
+    /// What follows `/{service}/` in the raw path, byte for byte; it may be empty. `None` when
+    /// not even the slash is there.
+    pub rest: Option<&'a str>,
+    /// The raw query, without its `?`.
+    pub query: Option<&'a str>,
+    /// The header fields as they came.
+    pub headers: &'a HeaderMap,
+    /// The tenant to send as `x-tenant-id`, verified or, in open mode, checked for its form.
+    /// Without one that header does not go out, whatever came in.
+    pub tenant: Option<&'a str>,
+    /// The request's id, sent as `x-request-id`.
+    pub request_id: &'a str,
+    /// Who sent the request.
+    pub peer: Option<IpAddr>,
+    /// Whether that peer's `X-Forwarded-*` and `Forwarded` are believed.
+    pub peer_is_trusted: bool,
+    /// `http` or `https`, as the client came.
+    pub scheme: &'a str,
+}
+
+/// A worker's proxy with its connections. Cloning it shares them.
+#[derive(Clone, Default)]
+pub struct Client {
+    pool: Rc<Pool>,
+}
+
+impl Client {
+    /// A client without connections.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sends a request to `upstream` and returns its response when the head has come. The
+    /// body streams behind it; dropping it, or this future, closes the connection at once.
+    ///
+    /// # Errors
+    /// When there is no response to relay. A failure after the head breaks the response's body,
+    /// and so the client's connection.
+    pub async fn forward(
+        &self,
+        upstream: &Arc<Upstream>,
+        outgoing: &Outgoing<'_>,
+        payload: Payload,
+    ) -> Result<HttpResponse, Error> {
+        let framing = Framing::of(outgoing.headers).map_err(unfit)?;
+        let mut request = self.request(upstream, outgoing, framing, payload)?;
+        let bodiless = matches!(framing, Framing::None | Framing::Length(0));
+        let replayable = bodiless && outgoing.method.is_idempotent();
+        if !replayable && self.pool.has_idle(upstream) {
+            // It gets one chance: let the system tell first which connections have closed.
+            tokio::task::yield_now().await;
+        }
+
+        let mut idle = self.pool.take(upstream);
+        loop {
+            let reused = idle.is_some();
+            let mut connection = match idle.take() {
+                Some(connection) => connection,
+                None => Box::new(Connection::over(connect::connect(upstream).await?).await?),
+            };
+            match connection.exchange(request, upstream).await {
+                Ok(head) => {
+                    let lease = Lease::new(connection, upstream, &self.pool);
+                    return response::relay(&head, lease, Asked::by(outgoing));
+                }
+                Err(NoAnswer::Unsent(unsent, _)) if reused => {
+                    request = *unsent;
+                    idle = self.pool.take(upstream);
+                }
+                Err(NoAnswer::Silent(_)) if reused && replayable => {
+                    request = self.request(upstream, outgoing, framing, Payload::None)?;
+                }
+                Err(
+                    NoAnswer::Unsent(_, error) | NoAnswer::Silent(error) | NoAnswer::Failed(error),
+                ) => return Err(error),
+            }
+        }
+    }
+
+    fn request(
+        &self,
+        upstream: &Upstream,
+        outgoing: &Outgoing<'_>,
+        framing: Framing,
+        payload: Payload,
+    ) -> Result<Request<RequestBody>, Error> {
+        if let (Framing::Length(length), Some(max)) = (framing, upstream.max_body_size)
+            && length > max
+        {
+            return Err(Error::new(Kind::TooLarge, Phase::Check));
+        }
+        let identity = Identity {
+            host: upstream.authority(),
+            tenant: outgoing.tenant,
+            request_id: outgoing.request_id,
+            peer: outgoing.peer,
+            peer_is_trusted: outgoing.peer_is_trusted,
+            scheme: outgoing.scheme,
+            http_10: outgoing.version < Version::HTTP_11,
+        };
+        let fields = headers::for_upstream(outgoing.headers, identity, framing).map_err(unfit)?;
+        let target = upstream
+            .target(outgoing.rest, outgoing.query)
+            .ok_or_else(|| Error::new(Kind::Target, Phase::Check))?;
+        let method = http::Method::from_bytes(outgoing.method.as_str().as_bytes())
+            .map_err(|e| Error::new(Kind::Target, Phase::Check).because(e))?;
+        let body = RequestBody::new(payload, framing, upstream.max_body_size);
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target;
+        *request.headers_mut() = fields;
+        Ok(request)
+    }
+}
+
+fn unfit(error: headers::Unfit) -> Error {
+    Error::new(Kind::Target, Phase::Check).because(error)
+}

@@ -1,0 +1,124 @@
+//! A worker's idle connections, by origin.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{connection::Connection, upstream::Upstream};
+
+/// How long an idle connection is kept: less than servers keep theirs (Node.js 5 s, nginx
+/// 75 s, Go for ever), so that it is this side that closes.
+const MAX_IDLE_TIME: Duration = Duration::from_secs(4);
+/// How many idle connections a worker keeps to one origin.
+const MAX_IDLE: usize = 256;
+/// How often idle ones are looked at.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// The idle connections of one worker.
+#[derive(Default)]
+pub(super) struct Pool {
+    #[expect(
+        clippy::vec_box,
+        reason = "they come and go with every request, and are large"
+    )]
+    /// The one used last is at the end, and is used next: the others can grow old.
+    idle: RefCell<HashMap<Box<str>, Vec<Box<Connection>>>>,
+    swept: Cell<bool>,
+}
+
+impl Pool {
+    /// An idle connection to `upstream`. It may have been closed meanwhile: sending tells.
+    pub(super) fn take(&self, upstream: &Upstream) -> Option<Box<Connection>> {
+        let mut idle = self.idle.borrow_mut();
+        let stack = idle.get_mut(upstream.origin())?;
+        let connection = stack.pop()?;
+        if connection.idle_since.elapsed() < MAX_IDLE_TIME {
+            return Some(connection);
+        }
+        // All below are older still.
+        stack.clear();
+        None
+    }
+
+    /// Whether there is an idle connection to `upstream`.
+    pub(super) fn has_idle(&self, upstream: &Upstream) -> bool {
+        self.idle
+            .borrow()
+            .get(upstream.origin())
+            .is_some_and(|stack| !stack.is_empty())
+    }
+
+    fn put(self: &Rc<Self>, upstream: &Upstream, mut connection: Box<Connection>) {
+        connection.idle_since = Instant::now();
+        let mut idle = self.idle.borrow_mut();
+        match idle.get_mut(upstream.origin()) {
+            Some(stack) if stack.len() < MAX_IDLE => stack.push(connection),
+            Some(_) => {}
+            None => {
+                idle.insert(upstream.origin().into(), vec![connection]);
+            }
+        }
+        if !self.swept.replace(true) {
+            actix_rt::spawn(sweep(Rc::downgrade(self)));
+        }
+    }
+
+    /// Closes what is too old or has been closed by the other side. Whether any is left.
+    fn close_stale(&self) -> bool {
+        let now = Instant::now();
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|_, stack| {
+            stack.retain_mut(|c| now - c.idle_since < MAX_IDLE_TIME && c.is_open());
+            !stack.is_empty()
+        });
+        !idle.is_empty()
+    }
+}
+
+/// Runs while a worker has idle connections.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(pool) = pool.upgrade() else { return };
+        if !pool.close_stale() {
+            pool.swept.set(false);
+            return;
+        }
+    }
+}
+
+/// A connection in use, and where it goes afterwards.
+pub(super) struct Lease {
+    pub(super) connection: Box<Connection>,
+    pub(super) idle_timeout: Duration,
+    upstream: Arc<Upstream>,
+    pool: Rc<Pool>,
+}
+
+impl Lease {
+    pub(super) fn new(
+        connection: Box<Connection>,
+        upstream: &Arc<Upstream>,
+        pool: &Rc<Pool>,
+    ) -> Self {
+        Self {
+            connection,
+            idle_timeout: upstream.idle_timeout,
+            upstream: Arc::clone(upstream),
+            pool: Rc::clone(pool),
+        }
+    }
+
+    /// To the pool if another request may follow on the connection; else it is closed.
+    pub(super) fn give_back(mut self) {
+        if self.connection.settle() {
+            self.pool.put(&self.upstream, self.connection);
+        }
+    }
+}

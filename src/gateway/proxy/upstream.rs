@@ -1,0 +1,118 @@
+//! A remote service's address and limits, parsed once from settings.
+
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use http::{
+    HeaderValue, Uri,
+    uri::{PathAndQuery, Scheme},
+};
+
+/// A remote service: where it is, and how long and how much the gateway grants it.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// To connect, all addresses of the host's name together. 2 s unless set.
+    pub connect_timeout: Duration,
+    /// To the response's head, counted from when the request has been sent whole. 30 s unless
+    /// set.
+    pub response_timeout: Duration,
+    /// Between two pieces of a body, either way. 30 s unless set.
+    pub idle_timeout: Duration,
+    /// The largest request body in bytes, inclusive. No limit unless set.
+    pub max_body_size: Option<u64>,
+    origin: Box<str>,
+    host: Box<str>,
+    port: u16,
+    authority: HeaderValue,
+    path: Box<str>,
+}
+
+impl Upstream {
+    /// Parses `http://host[:port][/base]`, with the default limits.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, as half a sentence for the error about the setting.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let uri: Uri = url.parse().map_err(|e| format!("is not a URL ({e})"))?;
+        match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => {}
+            Some(scheme) if *scheme == Scheme::HTTPS => {
+                return Err("starts with https://, which is not built yet".to_owned());
+            }
+            _ => return Err("does not start with http://".to_owned()),
+        }
+        let authority = uri.authority().ok_or("names no host")?;
+        if authority.as_str().contains('@') {
+            return Err("has a user or a password in it".to_owned());
+        }
+        if url.contains(['?', '#']) {
+            return Err("has a query or a fragment".to_owned());
+        }
+        let host = authority.host();
+        let host = host
+            .strip_prefix('[')
+            .and_then(|h| h.strip_suffix(']'))
+            .unwrap_or(host);
+        if host.is_empty() {
+            return Err("names no host".to_owned());
+        }
+        let port = match authority.port() {
+            Some(port) => port.as_u16(),
+            None if authority.as_str().ends_with(authority.host()) => 80,
+            None => return Err("has a bad port".to_owned()),
+        };
+        Ok(Self {
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(30),
+            max_body_size: None,
+            origin: format!("http://{host}:{port}").into(),
+            host: host.into(),
+            port,
+            authority: HeaderValue::from_str(authority.as_str())
+                .map_err(|_| "names no valid host")?,
+            path: uri.path().into(),
+        })
+    }
+
+    /// Scheme, host and port: what connections to this service may be shared by.
+    pub(super) fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The host's name or address (IPv6 without brackets) and port.
+    pub(super) fn address(&self) -> (&str, u16) {
+        (&self.host, self.port)
+    }
+
+    /// The authority as written in the URL, for `Host`.
+    pub(super) fn authority(&self) -> &HeaderValue {
+        &self.authority
+    }
+
+    /// The request target: the URL's path, exactly one slash, `rest` and the query, byte for
+    /// byte. Without a `rest` it is the URL's path as given.
+    ///
+    /// `None` when it is too long (64 KiB) or has bytes that no request target may have.
+    pub(super) fn target(&self, rest: Option<&str>, query: Option<&str>) -> Option<Uri> {
+        let room = self.path.len() + rest.map_or(0, str::len) + query.map_or(0, str::len) + 2;
+        let mut target = BytesMut::with_capacity(room);
+        match rest {
+            None => target.put_slice(self.path.as_bytes()),
+            Some(rest) => {
+                let base = self.path.strip_suffix('/').unwrap_or(&self.path);
+                target.put_slice(base.as_bytes());
+                target.put_u8(b'/');
+                target.put_slice(rest.as_bytes());
+            }
+        }
+        if let Some(query) = query {
+            target.put_u8(b'?');
+            target.put_slice(query.as_bytes());
+        }
+        let length = target.len();
+        let target = PathAndQuery::from_maybe_shared(target.freeze()).ok()?;
+        // A `#` would have been cut off with all that follows: then it is not byte for byte.
+        (target.as_str().len() == length).then(|| Uri::from(target))
+    }
+}

@@ -1,0 +1,17 @@
+//! gatehouse: an API gateway with tenant-scoped image uploads into S3, in one process.
+//!
+//! Read in this order: [`app`] wires everything; [`gateway`] decides where a request goes;
+//! [`consumers`] takes an image in; [`storage`] keeps it. [`problem`] is how errors leave,
+//! [`edge`] what every request passes first and last. `docs/architecture.md` has the map.
+
+pub mod app;
+pub mod cli;
+pub mod consumers;
+pub mod edge;
+pub mod gateway;
+pub mod operations;
+pub mod problem;
+pub mod settings;
+pub mod storage;
+pub mod telemetry;
+pub mod tenant;

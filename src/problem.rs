@@ -1,0 +1,273 @@
+//! RFC 9457 problem details: the one way an error leaves the process. Knows no module.
+//!
+//! A module's error becomes a [`Problem`] at its edge. What the client is told
+//! ([`Problem::detail`]) and what the log is told ([`Problem::because`]) are two fields, so
+//! that an error never tells internals. [`crate::telemetry`] fills in the request's id.
+
+use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
+
+use actix_web::{
+    HttpResponse, HttpResponseBuilder, ResponseError,
+    http::{StatusCode, header},
+};
+use serde::Serialize;
+
+/// The media type of every error's body, RFC 9457 section 3.
+pub const MEDIA_TYPE: &str = "application/problem+json";
+
+macro_rules! kinds {
+    ($($variant:ident $slug:literal $status:literal $title:literal $help:literal;)*) => {
+        /// The types of problem there are; `GET /problems/{slug}` explains each to a human.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "each variant is its slug; the table below documents it")]
+        pub enum Kind { $($variant),* }
+
+        impl Kind {
+            /// Every type, in the order of the contract's table.
+            pub const ALL: &[Kind] = &[$(Kind::$variant),*];
+
+            /// The last part of the type's URI, `/problems/{slug}`.
+            pub fn slug(self) -> &'static str {
+                match self { $(Kind::$variant => $slug),* }
+            }
+
+            /// The HTTP status it is answered with.
+            pub fn status(self) -> StatusCode {
+                let code = match self { $(Kind::$variant => $status),* };
+                StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+
+            /// The short summary, the same for every occurrence.
+            pub fn title(self) -> &'static str {
+                match self { $(Kind::$variant => $title),* }
+            }
+
+            /// What a person can do about it: the default `detail`, and the page's text.
+            pub fn help(self) -> &'static str {
+                match self { $(Kind::$variant => $help),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    ServiceNotFound "service-not-found" 404 "Service not found"
+        "No service of this name is configured; check the name after /consumer-api/service/.";
+    NotFound "not-found" 404 "Not found"
+        "There is nothing here, or it is not yours; check the path and the id.";
+    MethodNotAllowed "method-not-allowed" 405 "Method not allowed"
+        "This resource does not know this method; the Allow field lists those it knows.";
+    PathInvalid "path-invalid" 400 "Invalid path"
+        "Send a path without dot segments, control characters or broken percent escapes, however encoded.";
+    TenantMissing "tenant-missing" 400 "Tenant ID missing"
+        "Send the tenant's id in the x-tenant-id header.";
+    TenantInvalid "tenant-invalid" 400 "Invalid tenant ID"
+        "Send x-tenant-id once: a letter or digit, then up to 62 letters, digits, '.', '_' or '-', not ending in '.'.";
+    CustomerInvalid "customer-invalid" 400 "Invalid customer ID"
+        "A customer id is a letter or digit, then up to 127 letters, digits, '.', '_', '@', '+' or '-', not ending in '.'.";
+    FileMissing "file-missing" 400 "No file uploaded"
+        "Send the image as the multipart field 'file' with a file name, or as the body of a PUT.";
+    FileNameInvalid "file-name-invalid" 400 "Invalid file name"
+        "A file name is 1 to 255 bytes of UTF-8 without control characters or bidi overrides, and not '.' or '..'.";
+    QueryInvalid "query-invalid" 400 "Invalid query"
+        "A query parameter is wrong; the detail of the answer says which.";
+    MultipartInvalid "multipart-invalid" 400 "Invalid multipart body"
+        "Send one well-formed multipart/form-data body (RFC 7578) with one 'file' part, within the limits on parts, part headers and text fields.";
+    MediaTypeUnsupported "media-type-unsupported" 415 "Unsupported media type"
+        "Send multipart/form-data without a Content-Encoding.";
+    ImageUnsupported "image-unsupported" 415 "Not a supported image"
+        "The bytes are not an image of an accepted type (by default JPEG, PNG, GIF, WebP, AVIF or HEIC).";
+    ImageInvalid "image-invalid" 422 "Invalid image"
+        "The image's header is broken, or it has more pixels than allowed.";
+    BodyInvalid "body-invalid" 400 "Invalid body"
+        "The body's framing is broken or it ended early; send it whole.";
+    TooLarge "too-large" 413 "Payload too large"
+        "Send a smaller body; nothing of this one was kept.";
+    PreconditionFailed "precondition-failed" 412 "Precondition failed"
+        "The resource is not in the state that the request's condition asks for; read it again.";
+    RangeNotSatisfiable "range-not-satisfiable" 416 "Range not satisfiable"
+        "Ask for a range within the size that the Content-Range field tells.";
+    AlreadyExists "already-exists" 409 "Image already exists"
+        "An image of this name exists and is not to be overwritten; choose another name or delete it first.";
+    Unauthenticated "unauthenticated" 401 "Authentication required"
+        "Send a valid credential.";
+    Forbidden "forbidden" 403 "Forbidden"
+        "The credential does not allow this, or is another tenant's.";
+    RateLimited "rate-limited" 429 "Too many requests"
+        "Wait for as long as Retry-After says.";
+    QuotaExceeded "quota-exceeded" 507 "Storage quota exceeded"
+        "Delete images, or ask for a larger quota.";
+    StorageUnavailable "storage-unavailable" 503 "Storage unavailable"
+        "The store cannot be reached right now and nothing was kept; try again after the time in Retry-After.";
+    Overloaded "overloaded" 503 "Server busy"
+        "The server has as many uploads as it can hold, or is shutting down; try again after the time in Retry-After.";
+    RequestTimeout "request-timeout" 408 "Request timeout"
+        "The body came too slowly; nothing of it was kept. Send it again over a faster connection.";
+    UpstreamUnreachable "upstream-unreachable" 502 "Bad gateway"
+        "The service behind the gateway could not be reached; try again later.";
+    UpstreamInvalid "upstream-invalid" 502 "Bad gateway"
+        "The service behind the gateway did not answer in valid HTTP.";
+    UpstreamUnavailable "upstream-unavailable" 503 "Service unavailable"
+        "The service behind the gateway is not taking requests; try again after the time in Retry-After.";
+    UpstreamTimeout "upstream-timeout" 504 "Gateway timeout"
+        "The service behind the gateway did not answer in time; try again later.";
+    Internal "internal" 500 "Internal Error"
+        "Something failed that should not have; tell the operator the request id.";
+}
+
+/// The cause of a problem, for the log only.
+type Cause = Box<dyn StdError + Send + Sync>;
+
+/// One occurrence of a problem: what the client is told, and why for the log.
+#[derive(Debug)]
+pub struct Problem {
+    kind: Kind,
+    detail: Cow<'static, str>,
+    reason: Option<&'static str>,
+    retry_after: Option<Duration>,
+    allow: Option<&'static str>,
+    cause: Option<Cause>,
+}
+
+impl Problem {
+    /// A problem with its type's standing advice as `detail`.
+    pub fn new(kind: Kind) -> Self {
+        let retry_after = match kind {
+            Kind::StorageUnavailable | Kind::Overloaded | Kind::UpstreamUnavailable => {
+                Some(Duration::from_secs(5))
+            }
+            _ => None,
+        };
+        Self {
+            kind,
+            detail: Cow::Borrowed(kind.help()),
+            reason: None,
+            retry_after,
+            allow: None,
+            cause: None,
+        }
+    }
+
+    /// Says what to do about this very occurrence. The text goes to the client: no internals.
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// The one-word cause of an upstream failure, the member `reason`.
+    #[must_use]
+    pub fn reason(mut self, reason: &'static str) -> Self {
+        self.reason = Some(reason);
+        self
+    }
+
+    /// The methods that would have been right, for the `Allow` field (RFC 9110 10.2.1).
+    #[must_use]
+    pub fn allow(mut self, methods: &'static str) -> Self {
+        self.allow = Some(methods);
+        self
+    }
+
+    /// Keeps the cause, which the log tells and the client is not told.
+    #[must_use]
+    pub fn because(mut self, cause: impl Into<Cause>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+
+    /// Its type.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The one-word cause, if any.
+    pub fn reason_word(&self) -> Option<&'static str> {
+        self.reason
+    }
+
+    /// The cause and its causes in one line, for the log.
+    pub fn chain(&self) -> Option<String> {
+        let mut error: &(dyn StdError + 'static) = self.cause.as_deref()?;
+        let mut line = error.to_string();
+        while let Some(source) = error.source() {
+            line.push_str(": ");
+            line.push_str(&source.to_string());
+            error = source;
+        }
+        Some(line)
+    }
+
+    /// The answer, with `instance` telling the request's id.
+    pub fn respond(&self, request_id: &str) -> HttpResponse {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            r#type: String,
+            title: &'static str,
+            status: u16,
+            message: &'static str,
+            detail: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'static str>,
+            instance: &'a str,
+        }
+        let body = Body {
+            r#type: format!("/problems/{}", self.kind.slug()),
+            title: self.kind.title(),
+            status: self.kind.status().as_u16(),
+            message: self.kind.title(),
+            detail: &self.detail,
+            reason: self.reason,
+            instance: request_id,
+        };
+        let mut response = self.head();
+        response.insert_header((header::CONTENT_TYPE, MEDIA_TYPE));
+        match serde_json::to_vec(&body) {
+            Ok(json) => response.body(json),
+            Err(_) => response.finish(),
+        }
+    }
+
+    fn head(&self) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(self.kind.status());
+        if let Some(after) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, after.as_secs().max(1).to_string()));
+        }
+        if let Some(methods) = self.allow {
+            response.insert_header((header::ALLOW, methods));
+        }
+        response
+    }
+}
+
+impl From<Kind> for Problem {
+    fn from(kind: Kind) -> Self {
+        Self::new(kind)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.slug(), self.detail)
+    }
+}
+
+impl StdError for Problem {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.cause
+            .as_deref()
+            .map(|cause| cause as &(dyn StdError + 'static))
+    }
+}
+
+/// actix keeps the problem inside the response; [`crate::telemetry`] finds it there, logs its
+/// cause and renders it with the request's id.
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.kind.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.head().finish()
+    }
+}

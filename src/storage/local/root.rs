@@ -1,0 +1,202 @@
+//! The folder of objects: finding, placing, reading and removing files below it.
+//!
+//! Every path is walked segment by segment from the root's descriptor and no symbolic link is
+//! followed, so that none can lead outside. The root itself may be one.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    io::Read,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags},
+    io::Errno,
+};
+
+use super::{
+    super::ObjectKey,
+    staging::{Staging, Temporary},
+};
+
+/// How many folders are remembered to be on the disk before all are forgotten.
+const REMEMBERED: usize = 16 * 1024;
+
+pub(super) struct Root {
+    folder: OwnedFd,
+    staging: Staging,
+    longest_name: usize,
+    /// Folders that are known to be on the disk: nothing removes a folder, so they are not
+    /// synchronised again.
+    durable: Mutex<HashSet<Box<str>>>,
+}
+
+impl Root {
+    /// Makes the folder if it is missing, and checks that objects can be kept there.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        let folder = rustix::fs::openat(CWD, path, OFlags::DIRECTORY | OFlags::CLOEXEC, NO_MODE)?;
+        let staging = Staging::begin(&folder)?;
+        let longest = rustix::fs::fstatvfs(&folder)?.f_namemax;
+        let longest_name = usize::try_from(longest).unwrap_or(usize::MAX);
+        staging.refuse_case_folding()?;
+        rustix::fs::fsync(&folder)?;
+        Ok(Self {
+            folder,
+            staging,
+            longest_name,
+            durable: Mutex::default(),
+        })
+    }
+
+    pub(super) fn staging(&self) -> &Staging {
+        &self.staging
+    }
+
+    /// Bytes in the longest file name that the file system keeps.
+    pub(super) fn longest_name(&self) -> usize {
+        self.longest_name
+    }
+
+    /// Puts `file` on the disk and gives it the name `key`, replacing what has it.
+    pub(super) fn place(
+        &self,
+        file: Temporary,
+        key: &ObjectKey,
+        if_absent: bool,
+    ) -> io::Result<()> {
+        file.sync()?;
+        let (folder, name) = self.folder_for_writing(key)?;
+        if if_absent {
+            rename_if_absent(&file, &folder, name)?;
+        } else {
+            rustix::fs::renameat(file.folder(), file.name(), &folder, name)?;
+        }
+        file.keep();
+        rustix::fs::fsync(&folder)?;
+        Ok(())
+    }
+
+    pub(super) fn read(&self, key: &ObjectKey) -> io::Result<Vec<u8>> {
+        let (folder, name) = self.folder_of(key)?;
+        let file = rustix::fs::openat(&folder, name, READ, NO_MODE)?;
+        let mut file = fs::File::from(file);
+        let size = usize::try_from(file.metadata()?.len()).unwrap_or_default();
+        let mut bytes = Vec::with_capacity(size);
+        file.read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Removes the file, if it is there.
+    pub(super) fn remove(&self, key: &ObjectKey) -> io::Result<()> {
+        let removed = self.folder_of(key).and_then(|(folder, name)| {
+            rustix::fs::unlinkat(&folder, name, AtFlags::empty())?;
+            Ok(rustix::fs::fsync(&folder)?)
+        });
+        match removed {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The folder that has `key`'s file, and the file's name.
+    fn folder_of<'k>(&self, key: &'k ObjectKey) -> io::Result<(OwnedFd, &'k str)> {
+        let (parents, name) = split(key);
+        let mut folder = self.folder.try_clone()?;
+        for segment in parents.split_terminator('/') {
+            folder = open_folder(folder.as_fd(), segment)?;
+        }
+        Ok((folder, name))
+    }
+
+    /// The same, made if it is missing, and on the disk for sure.
+    fn folder_for_writing<'k>(&self, key: &'k ObjectKey) -> io::Result<(OwnedFd, &'k str)> {
+        let (parents, name) = split(key);
+        if self.is_durable(parents) {
+            match self.folder_of(key) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.forget(parents),
+                found => return found,
+            }
+        }
+        let mut folder = self.folder.try_clone()?;
+        for segment in parents.split_terminator('/') {
+            folder = match open_folder(folder.as_fd(), segment) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    match rustix::fs::mkdirat(&folder, segment, Mode::from_raw_mode(0o777)) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(e) => return Err(e.into()),
+                    }
+                    let made = open_folder(folder.as_fd(), segment)?;
+                    rustix::fs::fsync(&folder)?;
+                    made
+                }
+                Ok(found) => {
+                    // Someone else may have made it just now, and not have come this far.
+                    rustix::fs::fsync(&folder)?;
+                    found
+                }
+                Err(e) => return Err(e),
+            };
+        }
+        self.remember(parents);
+        Ok((folder, name))
+    }
+
+    fn is_durable(&self, folder: &str) -> bool {
+        self.durable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(folder)
+    }
+
+    fn forget(&self, folder: &str) {
+        self.durable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(folder);
+    }
+
+    fn remember(&self, folder: &str) {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        if durable.len() >= REMEMBERED {
+            durable.clear();
+        }
+        durable.insert(folder.into());
+    }
+}
+
+pub(super) const NO_MODE: Mode = Mode::empty();
+const READ: OFlags = OFlags::RDONLY
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+fn split(key: &ObjectKey) -> (&str, &str) {
+    key.as_str().rsplit_once('/').unwrap_or(("", key.as_str()))
+}
+
+/// Opens a folder that is in `within`, and no symbolic link.
+pub(super) fn open_folder(within: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(
+        within,
+        name,
+        READ | OFlags::DIRECTORY,
+        NO_MODE,
+    )?)
+}
+
+/// Renames in one step if the name is free. File systems without such a rename can link.
+fn rename_if_absent(file: &Temporary, folder: &OwnedFd, name: &str) -> io::Result<()> {
+    let (from, temporary) = (file.folder(), file.name());
+    let renamed = rustix::fs::renameat_with(from, temporary, folder, name, RenameFlags::NOREPLACE);
+    match renamed {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            rustix::fs::linkat(from, temporary, folder, name, AtFlags::empty())?;
+            rustix::fs::unlinkat(from, temporary, AtFlags::empty())?;
+            Ok(())
+        }
+        other => Ok(other?),
+    }
+}

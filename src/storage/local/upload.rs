@@ -1,0 +1,173 @@
+//! One upload: chunks are gathered into batches, which blocking threads append to a temporary
+//! file. A small object is written, put on the disk and named in one go.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::task::JoinHandle;
+
+use super::{
+    super::{
+        Commit, Error, ErrorKind, NewObject, ObjectKey, Result, Share, Stored, Upload,
+        buffer::{Filling, Part},
+    },
+    Disk, error_of,
+    staging::Temporary,
+};
+
+pub(super) struct LocalUpload {
+    share: Share,
+    key: ObjectKey,
+    size: u64,
+    filling: Filling,
+    spool: Spool,
+}
+
+/// An upload's temporary file, which is with one thread at a time.
+struct Spool {
+    disk: Arc<Disk>,
+    file: File,
+}
+
+enum File {
+    /// Not made yet.
+    None,
+    /// A blocking thread writes to it.
+    Busy(JoinHandle<io::Result<Temporary>>),
+    Idle(Temporary),
+}
+
+impl LocalUpload {
+    pub(super) fn new(disk: Arc<Disk>, new: NewObject) -> Self {
+        Self {
+            filling: Filling::new(&disk.pool, &new.share, disk.batch),
+            spool: Spool {
+                disk,
+                file: File::None,
+            },
+            share: new.share,
+            key: new.key,
+            size: 0,
+        }
+    }
+
+    async fn write_all(&mut self, mut chunk: Bytes) -> Result<()> {
+        self.size += chunk.len() as u64;
+        while !chunk.is_empty() {
+            if self.filling.needs_memory() && !self.share.is_roomy() {
+                self.spool.settle().await?;
+            }
+            let pushed = self.filling.push(&mut chunk).await;
+            pushed.map_err(|e| Error::new(ErrorKind::Overloaded, "write").because(e))?;
+            if self.filling.is_full() {
+                let Disk { pool, batch, .. } = &*self.spool.disk;
+                let next = Filling::new(pool, &self.share, *batch);
+                let full = std::mem::replace(&mut self.filling, next).seal();
+                self.spool.append(full).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn commit(mut self, commit: Commit) -> Result<Stored> {
+        let last = self.filling.seal();
+        self.spool.settle().await?;
+        let file = self.spool.take();
+        let key = self.key;
+        let placed = self.spool.disk.spawn("rename", move |root| {
+            let mut file = match file {
+                Some(file) => file,
+                None => root.staging().create()?,
+            };
+            append(&mut file, &last)?;
+            drop(last);
+            root.place(file, &key, commit.if_absent)
+        });
+        placed.await?;
+        let etag = commit.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        Ok(Stored {
+            etag,
+            size: self.size,
+        })
+    }
+}
+
+impl Upload for LocalUpload {
+    fn write(&mut self, chunk: Bytes) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.write_all(chunk))
+    }
+
+    fn finish(self: Box<Self>, commit: Commit) -> BoxFuture<'static, Result<Stored>> {
+        Box::pin(async move {
+            let disk = Arc::clone(&self.spool.disk);
+            let committed = disk.tasks.spawn(self.commit(commit)).await;
+            committed.map_err(|e| Error::new(ErrorKind::Internal, "finish").because(e))?
+        })
+    }
+
+    fn abort(mut self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            // An upload that failed to write has no file left.
+            let _ = self.spool.settle().await;
+            match self.spool.take() {
+                Some(file) => self.spool.disk.spawn("unlink", |_| file.remove()).await,
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+impl Spool {
+    /// Gives `batch` to a blocking thread, once the one before is written.
+    async fn append(&mut self, batch: Part) -> Result<()> {
+        self.settle().await?;
+        let file = self.take();
+        let root = Arc::clone(&self.disk.root);
+        self.file = File::Busy(self.disk.tasks.spawn_blocking(move || {
+            let mut file = match file {
+                Some(file) => file,
+                None => root.staging().create()?,
+            };
+            append(&mut file, &batch)?;
+            Ok(file)
+        }));
+        Ok(())
+    }
+
+    /// Waits until no blocking thread writes to the file.
+    async fn settle(&mut self) -> Result<()> {
+        if let File::Busy(writing) = &mut self.file {
+            let written = writing.await;
+            self.file = File::None;
+            let written =
+                written.map_err(|cause| Error::new(ErrorKind::Internal, "write").because(cause))?;
+            self.file = File::Idle(written.map_err(|e| error_of("write", e))?);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Option<Temporary> {
+        match std::mem::replace(&mut self.file, File::None) {
+            File::Idle(file) => Some(file),
+            other => {
+                self.file = other;
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Spool {
+    fn drop(&mut self) {
+        if let Some(file) = self.take() {
+            self.disk
+                .tasks
+                .spawn_blocking_on(move || drop(file), &self.disk.home);
+        }
+    }
+}
+
+fn append(file: &mut Temporary, part: &Part) -> io::Result<()> {
+    part.blocks().iter().try_for_each(|block| file.write(block))
+}

@@ -1,0 +1,92 @@
+//! What the SDK's errors mean to us, and what may be said of them.
+
+use std::fmt;
+
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+};
+
+use super::super::{Error, ErrorKind};
+
+/// A failed call: the store's answer, or why there was none. Never has a request's headers,
+/// nor any credential.
+#[derive(Debug)]
+pub(super) struct Failure {
+    kind: ErrorKind,
+    status: Option<u16>,
+    code: Option<String>,
+    message: String,
+}
+
+impl Failure {
+    pub(super) fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        let status = error.raw_response().map(|r| r.status().as_u16());
+        let code = error.code().map(str::to_owned);
+        let message = match error {
+            SdkError::ServiceError(context) => {
+                context.err().message().unwrap_or("no message").to_owned()
+            }
+            other => DisplayErrorContext(other).to_string(),
+        };
+        let kind = match error {
+            SdkError::TimeoutError(_) => ErrorKind::Unavailable,
+            SdkError::DispatchFailure(failure) if !failure.is_user() => ErrorKind::Unavailable,
+            SdkError::ServiceError(_) | SdkError::ResponseError(_) => {
+                kind_of(status, code.as_deref())
+            }
+            _ => ErrorKind::Internal,
+        };
+        Self {
+            kind,
+            status,
+            code,
+            message,
+        }
+    }
+
+    /// Whether the answer was that a precondition (`If-None-Match`) does not hold.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.status == Some(412) || self.code.as_deref() == Some("ConditionalRequestConflict")
+    }
+
+    /// Whether the answer was that there is no such multipart upload.
+    pub(super) fn is_missing_upload(&self) -> bool {
+        self.code.as_deref() == Some("NoSuchUpload")
+    }
+
+    /// Whether the answer was that there is no such object.
+    pub(super) fn is_missing_key(&self) -> bool {
+        self.kind == ErrorKind::NotFound
+    }
+
+    pub(super) fn into_error(self, operation: &'static str) -> Error {
+        Error::new(self.kind, operation).because(self)
+    }
+}
+
+fn kind_of(status: Option<u16>, code: Option<&str>) -> ErrorKind {
+    match (status, code) {
+        (_, Some("NoSuchKey")) => ErrorKind::NotFound,
+        (_, Some("NoSuchBucket")) => ErrorKind::Internal,
+        (_, Some("KeyTooLongError")) => ErrorKind::KeyTooLong,
+        (_, Some("RequestTimeout" | "SlowDown" | "OperationAborted")) => ErrorKind::Unavailable,
+        (Some(429 | 500..), _) => ErrorKind::Unavailable,
+        _ => ErrorKind::Internal,
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.status, &self.code) {
+            (Some(status), Some(code)) => write!(f, "{status} {code}: {}", self.message),
+            (Some(status), None) => write!(f, "{status}: {}", self.message),
+            _ => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -1,0 +1,173 @@
+//! Objects in an S3 bucket, by aws-sdk-s3: AWS, MinIO, R2 and others that speak its API.
+//!
+//! What fits one part is one `PutObject`, whose signature covers the payload's SHA-256 that the
+//! caller computed anyway. More is a multipart upload of equal parts. Checksum headers are sent
+//! only where S3 requires them: other stores reject them, and they would hash the bytes again.
+
+mod client;
+mod failure;
+mod multipart;
+mod upload;
+
+use std::{sync::Arc, time::Duration};
+
+use aws_sdk_s3::{Client, types::ServerSideEncryption};
+use futures_util::future::BoxFuture;
+use tokio::{runtime::Handle, time::timeout};
+use tokio_util::task::TaskTracker;
+
+use self::{client::Clients, failure::Failure, upload::S3Upload};
+use super::{
+    Budget, BuildError, Encryption, Error, ErrorKind, NewObject, Object, ObjectKey, Result,
+    S3Settings, SharedStorage, Storage, Upload, buffer::Pool, key::MAX_KEY,
+};
+
+/// How long readiness waits for the bucket's answer.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+/// An unfinished multipart upload that is older was left by a process that is gone.
+const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Makes the store of `settings`, which are valid.
+pub(super) async fn build(
+    settings: &S3Settings,
+    budget: &Arc<Budget>,
+) -> std::result::Result<SharedStorage, BuildError> {
+    let part_size = usize::try_from(settings.part_size.as_u64()).unwrap_or(usize::MAX);
+    if part_size > budget.per_owner() {
+        let limit = "must fit into half of the upload memory, which is what one tenant can hold.";
+        return Err(BuildError::new("s3.part_size", limit));
+    }
+    let clients = Clients::load(settings).await?;
+    Ok(Arc::new(S3(Arc::new(Bucket {
+        clients,
+        name: settings.bucket.clone().unwrap_or_default(),
+        prefix: settings.prefix.clone(),
+        encryption: settings
+            .server_side_encryption
+            .map(|encryption| match encryption {
+                Encryption::Aes256 => ServerSideEncryption::Aes256,
+                Encryption::Kms => ServerSideEncryption::AwsKms,
+                Encryption::KmsDsse => ServerSideEncryption::AwsKmsDsse,
+            }),
+        kms_key_id: settings.kms_key_id.clone(),
+        part_size,
+        pool: Pool::new(budget.total() / 8),
+        tasks: TaskTracker::new(),
+        home: Handle::current(),
+    }))))
+}
+
+struct S3(Arc<Bucket>);
+
+/// The bucket, and what every upload into it shares.
+struct Bucket {
+    clients: Clients,
+    name: String,
+    prefix: String,
+    encryption: Option<ServerSideEncryption>,
+    kms_key_id: Option<String>,
+    part_size: usize,
+    pool: Arc<Pool>,
+    /// Commits and clean-ups, which `drain` waits for.
+    tasks: TaskTracker,
+    /// The runtime that outlives the workers; clean-ups run there.
+    home: Handle,
+}
+
+impl Bucket {
+    fn client(&self) -> Client {
+        self.clients.client()
+    }
+
+    fn key(&self, key: &ObjectKey) -> String {
+        format!("{}{key}", self.prefix)
+    }
+}
+
+impl Storage for S3 {
+    fn begin(&self, new: NewObject) -> BoxFuture<'_, Result<Box<dyn Upload>>> {
+        Box::pin(async move {
+            if self.0.prefix.len() + new.key.as_str().len() > MAX_KEY {
+                return Err(Error::new(ErrorKind::KeyTooLong, "PutObject"));
+            }
+            Ok(Box::new(S3Upload::new(Arc::clone(&self.0), new)) as Box<dyn Upload>)
+        })
+    }
+
+    fn get(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Object>> {
+        let key = self.0.key(key);
+        Box::pin(async move {
+            const GET: &str = "GetObject";
+            let request = self.0.client().get_object().bucket(&self.0.name).key(key);
+            let answer = request
+                .send()
+                .await
+                .map_err(|e| Failure::of(&e).into_error(GET))?;
+            let content_type = answer.content_type;
+            let bytes = answer
+                .body
+                .collect()
+                .await
+                .map_err(|e| Error::new(ErrorKind::Unavailable, GET).because(e))?;
+            Ok(Object {
+                bytes: bytes.into_bytes(),
+                content_type,
+            })
+        })
+    }
+
+    fn delete(&self, key: &ObjectKey) -> BoxFuture<'_, Result<()>> {
+        let key = self.0.key(key);
+        Box::pin(async move {
+            let request = self
+                .0
+                .client()
+                .delete_object()
+                .bucket(&self.0.name)
+                .key(key);
+            match request.send().await.map_err(|e| Failure::of(&e)) {
+                Err(failure) if !failure.is_missing_key() => {
+                    Err(failure.into_error("DeleteObject"))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            const HEAD: &str = "HeadBucket";
+            let request = self.0.client().head_bucket().bucket(&self.0.name);
+            match timeout(READY_WITHIN, request.send()).await {
+                Ok(answer) => answer
+                    .map(drop)
+                    .map_err(|e| Failure::of(&e).into_error(HEAD)),
+                Err(elapsed) => Err(Error::new(ErrorKind::Unavailable, HEAD).because(elapsed)),
+            }
+        })
+    }
+
+    /// Aborts multipart uploads below the prefix that are more than 24 hours old.
+    ///
+    /// S3 does not tell whose an upload is, nor whether it is still alive: only below a prefix,
+    /// which is ours alone, and only after a day it is safe to say. Without a prefix the bucket
+    /// may be shared, so nothing is touched: a lifecycle rule with
+    /// `AbortIncompleteMultipartUpload` has to clear what a killed process left. (MinIO lists
+    /// the uploads of exact keys only, and clears old ones by itself.)
+    fn sweep(&self) -> BoxFuture<'_, Result<usize>> {
+        Box::pin(async move {
+            if self.0.prefix.is_empty() {
+                return Ok(0);
+            }
+            multipart::sweep(&self.0, ABANDONED_AFTER).await
+        })
+    }
+
+    fn drain(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.0.tasks.close();
+            self.0.tasks.wait().await;
+            self.0.tasks.reopen();
+        })
+    }
+}

@@ -1,0 +1,317 @@
+//! A multipart upload's calls, and that nothing of an unfinished one is left.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::{ByteStream, SdkBody},
+    types::{CompletedMultipartUpload, CompletedPart},
+};
+use tokio::time::sleep;
+
+use super::{
+    super::{Error, ErrorKind, ObjectKey, Result, buffer::Part},
+    Bucket,
+    failure::Failure,
+};
+
+/// The user metadata that tells which upload an object is from.
+pub(super) const UPLOAD: &str = "gatehouse-upload";
+/// The pauses before each try to abort an upload in the background.
+const ABORT_AFTER: [u64; 7] = [0, 1, 2, 5, 15, 60, 300];
+
+/// A multipart upload that is neither completed nor aborted. Dropping it aborts it in the
+/// background.
+pub(super) struct Multipart(Option<Identity>);
+
+#[derive(Clone)]
+struct Identity {
+    bucket: Arc<Bucket>,
+    key: String,
+    upload_id: String,
+}
+
+/// What becomes the object's properties.
+pub(super) struct Properties {
+    pub(super) key: String,
+    pub(super) content_type: &'static str,
+    /// Stands in the object's metadata.
+    pub(super) upload: String,
+}
+
+impl Multipart {
+    /// `CreateMultipartUpload`. Runs on even if its caller is dropped, since nobody else would
+    /// know the id.
+    pub(super) async fn create(bucket: &Arc<Bucket>, of: Properties) -> Result<Self> {
+        const CREATE: &str = "CreateMultipartUpload";
+        let bucket_ = Arc::clone(bucket);
+        let created = bucket.tasks.spawn(async move {
+            let bucket = bucket_;
+            let request = bucket
+                .client()
+                .create_multipart_upload()
+                .bucket(&bucket.name)
+                .key(&of.key)
+                .content_type(of.content_type)
+                .metadata(UPLOAD, of.upload)
+                .set_server_side_encryption(bucket.encryption.clone())
+                .set_ssekms_key_id(bucket.kms_key_id.clone());
+            let answer = request
+                .send()
+                .await
+                .map_err(|e| Failure::of(&e).into_error(CREATE))?;
+            let upload_id = answer.upload_id.ok_or_else(|| {
+                Error::new(ErrorKind::Internal, CREATE).because("the answer has no UploadId")
+            })?;
+            Ok(Self(Some(Identity {
+                bucket,
+                key: of.key,
+                upload_id,
+            })))
+        });
+        created
+            .await
+            .map_err(|e| Error::new(ErrorKind::Internal, CREATE).because(e))?
+    }
+
+    /// `UploadPart`, as a future of its own.
+    pub(super) fn send(
+        &self,
+        number: i32,
+        part: Part,
+    ) -> impl Future<Output = Result<CompletedPart>> + use<> {
+        let of = self.0.clone();
+        async move {
+            const SEND: &str = "UploadPart";
+            let Some(of) = of else {
+                return Err(Error::new(ErrorKind::Internal, SEND));
+            };
+            let request = of
+                .bucket
+                .client()
+                .upload_part()
+                .bucket(&of.bucket.name)
+                .key(of.key)
+                .upload_id(of.upload_id)
+                .part_number(number)
+                .content_length(part.len() as i64)
+                .body(stream(part));
+            let answer = request
+                .send()
+                .await
+                .map_err(|e| Failure::of(&e).into_error(SEND))?;
+            let part = CompletedPart::builder()
+                .part_number(number)
+                .set_e_tag(answer.e_tag);
+            Ok(part.build())
+        }
+    }
+
+    /// `CompleteMultipartUpload`; returns the entity tag. A failed one is aborted.
+    pub(super) async fn complete(
+        mut self,
+        parts: Vec<CompletedPart>,
+        if_absent: bool,
+        upload: &str,
+    ) -> Result<String> {
+        const COMPLETE: &str = "CompleteMultipartUpload";
+        let Some(of) = &self.0 else {
+            return Err(Error::new(ErrorKind::Internal, COMPLETE));
+        };
+        let parts = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts))
+            .build();
+        let request = of
+            .bucket
+            .client()
+            .complete_multipart_upload()
+            .bucket(&of.bucket.name)
+            .key(&of.key)
+            .upload_id(&of.upload_id)
+            .multipart_upload(parts)
+            .set_if_none_match(if_absent.then(|| "*".to_owned()));
+        let failure = match request.send().await {
+            Ok(answer) => {
+                self.0 = None;
+                return Ok(unquoted(answer.e_tag));
+            }
+            Err(error) => Failure::of(&error),
+        };
+        // An answer may be lost on its way back; the SDK's second try then finds no such upload,
+        // or its own object in the way.
+        if (failure.is_missing_upload() || failure.is_conflict())
+            && let Some(etag) = of.bucket.etag_if_from(&of.key, upload).await
+        {
+            self.0 = None;
+            return Ok(etag);
+        }
+        Err(refused(failure, COMPLETE))
+    }
+
+    /// Aborts the upload and waits until nothing of it is left.
+    pub(super) async fn abort(mut self) -> Result<()> {
+        match self.0.take() {
+            Some(of) => of
+                .abort_fully()
+                .await
+                .map_err(|f| f.into_error("AbortMultipartUpload")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Identity {
+    /// `AbortMultipartUpload` until `ListParts` knows no such upload: a part that was on its
+    /// way may land after an abort.
+    async fn abort_fully(&self) -> std::result::Result<(), Failure> {
+        for pause in [0, 100, 500, 2000] {
+            sleep(Duration::from_millis(pause)).await;
+            let client = self.bucket.client();
+            let (bucket, key, id) = (&self.bucket.name, &self.key, &self.upload_id);
+            let abort = client
+                .abort_multipart_upload()
+                .bucket(bucket)
+                .key(key)
+                .upload_id(id);
+            gone(abort.send().await)?;
+            let list = client
+                .list_parts()
+                .bucket(bucket)
+                .key(key)
+                .upload_id(id)
+                .max_parts(1);
+            if gone(list.send().await)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn abort_in_background(self) {
+        for pause in ABORT_AFTER {
+            sleep(Duration::from_secs(pause)).await;
+            match self.abort_fully().await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(%error, "an unfinished upload is not aborted yet"),
+            }
+        }
+        let (key, upload_id) = (&self.key, &self.upload_id);
+        tracing::warn!(
+            key,
+            upload_id,
+            "gave up aborting an unfinished multipart upload"
+        );
+    }
+}
+
+impl Drop for Multipart {
+    fn drop(&mut self) {
+        if let Some(of) = self.0.take() {
+            let bucket = Arc::clone(&of.bucket);
+            bucket
+                .tasks
+                .spawn_on(of.abort_in_background(), &bucket.home);
+        }
+    }
+}
+
+impl Bucket {
+    /// The entity tag of the object at `key`, if it came from `upload`.
+    pub(super) async fn etag_if_from(&self, key: &str, upload: &str) -> Option<String> {
+        let request = self.client().head_object().bucket(&self.name).key(key);
+        let answer = request.send().await.ok()?;
+        let is_ours = answer
+            .metadata
+            .as_ref()?
+            .get(UPLOAD)
+            .is_some_and(|u| u == upload);
+        is_ours.then(|| unquoted(answer.e_tag))
+    }
+}
+
+/// A part as the SDK's body, which can be sent again.
+pub(super) fn stream(part: Part) -> ByteStream {
+    ByteStream::new(SdkBody::retryable(move || {
+        SdkBody::from_body_1_x(part.body())
+    }))
+}
+
+/// The error of a commit that the store refused.
+pub(super) fn refused(failure: Failure, operation: &'static str) -> Error {
+    if failure.is_conflict() {
+        return Error::new(ErrorKind::AlreadyExists, operation).because(failure);
+    }
+    failure.into_error(operation)
+}
+
+pub(super) fn unquoted(etag: Option<String>) -> String {
+    etag.unwrap_or_default().trim_matches('"').to_owned()
+}
+
+/// Whether the answer was that there is no such upload.
+fn gone<T, E>(
+    answer: std::result::Result<T, SdkError<E, HttpResponse>>,
+) -> std::result::Result<bool, Failure>
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match answer.map_err(|e| Failure::of(&e)) {
+        Ok(_) => Ok(false),
+        Err(failure) if failure.is_missing_upload() => Ok(true),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Aborts what is below the bucket's prefix and older than `age`; returns how many there were.
+pub(super) async fn sweep(bucket: &Arc<Bucket>, age: Duration) -> Result<usize> {
+    const LIST: &str = "ListMultipartUploads";
+    let before = SystemTime::now()
+        .checked_sub(age)
+        .unwrap_or(SystemTime::UNIX_EPOCH);
+    let list = bucket
+        .client()
+        .list_multipart_uploads()
+        .bucket(&bucket.name);
+    let (mut key_marker, mut id_marker) = (None, None);
+    let mut swept = 0;
+    loop {
+        let list = list.clone().prefix(&bucket.prefix);
+        let list = list
+            .set_key_marker(key_marker)
+            .set_upload_id_marker(id_marker);
+        let page = list
+            .send()
+            .await
+            .map_err(|e| Failure::of(&e).into_error(LIST))?;
+        for upload in page.uploads.unwrap_or_default() {
+            let (Some(key), Some(upload_id), Some(since)) =
+                (upload.key, upload.upload_id, upload.initiated)
+            else {
+                continue;
+            };
+            let old = SystemTime::try_from(since).is_ok_and(|since| since < before);
+            let ours = key
+                .strip_prefix(&bucket.prefix)
+                .is_some_and(|k| ObjectKey::parse(k).is_ok());
+            if old && ours {
+                let of = Identity {
+                    bucket: Arc::clone(bucket),
+                    key,
+                    upload_id,
+                };
+                of.abort_fully()
+                    .await
+                    .map_err(|f| f.into_error("AbortMultipartUpload"))?;
+                swept += 1;
+            }
+        }
+        if page.is_truncated != Some(true) {
+            return Ok(swept);
+        }
+        (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
+    }
+}

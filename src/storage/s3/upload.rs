@@ -1,0 +1,286 @@
+//! One upload: chunks are gathered into parts; one part is put whole, more go out as they fill.
+
+use std::sync::Arc;
+
+use aws_runtime::auth::PayloadSigningOverride;
+use aws_sdk_s3::{
+    config::{
+        ConfigBag, Intercept, RuntimeComponents, interceptors::BeforeTransmitInterceptorContextMut,
+    },
+    error::BoxError,
+    types::CompletedPart,
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::{
+    super::{
+        Commit, Error, ErrorKind, NewObject, Result, Share, Stored, Upload, budget::UsedUp,
+        buffer::Filling,
+    },
+    Bucket,
+    failure::Failure,
+    multipart::{Multipart, Properties, UPLOAD, refused, stream, unquoted},
+};
+
+/// S3's most parts of an upload.
+const MOST_PARTS: u64 = 10_000;
+/// The most parts of one upload that are on their way at once.
+const IN_FLIGHT: usize = 2;
+
+pub(super) struct S3Upload {
+    bucket: Arc<Bucket>,
+    key: String,
+    content_type: &'static str,
+    share: Share,
+    part_size: usize,
+    size: u64,
+    filling: Filling,
+    sent: Sent,
+}
+
+/// The parts of a multipart upload. Fields drop in this order: what is on its way is cancelled
+/// before the upload is aborted.
+#[derive(Default)]
+struct Sent {
+    in_flight: JoinSet<Result<CompletedPart>>,
+    done: Vec<CompletedPart>,
+    number: i32,
+    multipart: Option<(Multipart, String)>,
+}
+
+impl S3Upload {
+    pub(super) fn new(bucket: Arc<Bucket>, new: NewObject) -> Self {
+        let part_size = part_size(bucket.part_size, new.size_hint, new.share.largest());
+        Self {
+            key: bucket.key(&new.key),
+            content_type: new.content_type,
+            filling: Filling::new(&bucket.pool, &new.share, part_size),
+            bucket,
+            share: new.share,
+            part_size,
+            size: 0,
+            sent: Sent::default(),
+        }
+    }
+
+    async fn write_all(&mut self, mut chunk: Bytes) -> Result<()> {
+        self.size += chunk.len() as u64;
+        while !chunk.is_empty() {
+            if self.filling.needs_memory() {
+                self.make_room().await?;
+            }
+            self.filling.push(&mut chunk).await.map_err(overloaded)?;
+            if self.filling.is_full() {
+                self.send_filled().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// While memory is short, this upload holds one part: what is on its way goes out before
+    /// the next one takes memory.
+    async fn make_room(&mut self) -> Result<()> {
+        let sent = &mut self.sent;
+        while let Some(answer) = sent.in_flight.try_join_next() {
+            sent.done.push(joined(answer)?);
+        }
+        while sent.in_flight.len() >= IN_FLIGHT
+            || (!sent.in_flight.is_empty() && !self.share.is_roomy())
+        {
+            sent.join_one().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the filling part in the background, and begins the next.
+    async fn send_filled(&mut self) -> Result<()> {
+        let next = Filling::new(&self.bucket.pool, &self.share, self.part_size);
+        let part = std::mem::replace(&mut self.filling, next).seal();
+        let sent = &mut self.sent;
+        let (multipart, _) = match &mut sent.multipart {
+            Some(begun) => begun,
+            none => {
+                let upload = Uuid::now_v7().to_string();
+                let properties = Properties {
+                    key: self.key.clone(),
+                    content_type: self.content_type,
+                    upload: upload.clone(),
+                };
+                none.insert((Multipart::create(&self.bucket, properties).await?, upload))
+            }
+        };
+        sent.number += 1;
+        if sent.number as u64 > MOST_PARTS {
+            return Err(Error::new(ErrorKind::Internal, "UploadPart")
+                .because("an upload has at most 10,000 parts: storage.s3.part_size is too small"));
+        }
+        sent.in_flight.spawn(multipart.send(sent.number, part));
+        Ok(())
+    }
+
+    async fn commit(mut self, commit: Commit) -> Result<Stored> {
+        let size = self.size;
+        if self.sent.multipart.is_none() {
+            return Ok(Stored {
+                etag: self.put(commit).await?,
+                size,
+            });
+        }
+        if self.filling.len() > 0 {
+            self.send_filled().await?;
+        }
+        let mut sent = self.sent;
+        while !sent.in_flight.is_empty() {
+            sent.join_one().await?;
+        }
+        sent.done.sort_unstable_by_key(|part| part.part_number);
+        let Some((multipart, upload)) = sent.multipart else {
+            return Err(Error::new(ErrorKind::Internal, "CompleteMultipartUpload"));
+        };
+        let etag = multipart
+            .complete(sent.done, commit.if_absent, &upload)
+            .await?;
+        Ok(Stored { etag, size })
+    }
+
+    /// `PutObject`; returns the entity tag.
+    async fn put(self, commit: Commit) -> Result<String> {
+        let part = self.filling.seal();
+        let bucket = &self.bucket;
+        let mut request = bucket
+            .client()
+            .put_object()
+            .bucket(&bucket.name)
+            .key(&self.key)
+            .content_type(self.content_type)
+            .content_length(part.len() as i64)
+            .set_server_side_encryption(bucket.encryption.clone())
+            .set_ssekms_key_id(bucket.kms_key_id.clone())
+            .body(stream(part));
+        let upload = commit.if_absent.then(|| Uuid::now_v7().to_string());
+        if let Some(upload) = &upload {
+            request = request.if_none_match("*").metadata(UPLOAD, upload);
+        }
+        let signed = request
+            .customize()
+            .interceptor(PayloadHash(hex(&commit.sha256)));
+        let failure = match signed.send().await {
+            Ok(answer) => return Ok(unquoted(answer.e_tag)),
+            Err(error) => Failure::of(&error),
+        };
+        // An answer may be lost on its way back; the SDK's second try then finds its own object
+        // in the way.
+        if let (true, Some(upload)) = (failure.is_conflict(), upload)
+            && let Some(etag) = bucket.etag_if_from(&self.key, &upload).await
+        {
+            return Ok(etag);
+        }
+        Err(refused(failure, "PutObject"))
+    }
+}
+
+impl Upload for S3Upload {
+    fn write(&mut self, chunk: Bytes) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.write_all(chunk))
+    }
+
+    fn finish(self: Box<Self>, commit: Commit) -> BoxFuture<'static, Result<Stored>> {
+        Box::pin(async move {
+            let bucket = Arc::clone(&self.bucket);
+            let committed = bucket.tasks.spawn(self.commit(commit)).await;
+            committed.map_err(|e| Error::new(ErrorKind::Internal, "finish").because(e))?
+        })
+    }
+
+    fn abort(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async move {
+            let mut sent = self.sent;
+            sent.in_flight.shutdown().await;
+            match sent.multipart {
+                Some((multipart, _)) => multipart.abort().await,
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+impl Sent {
+    async fn join_one(&mut self) -> Result<()> {
+        if let Some(answer) = self.in_flight.join_next().await {
+            self.done.push(joined(answer)?);
+        }
+        Ok(())
+    }
+}
+
+/// Signs the payload by a hash that is known already, instead of computing it again.
+#[derive(Debug)]
+struct PayloadHash(String);
+
+impl Intercept for PayloadHash {
+    fn name(&self) -> &'static str {
+        "PayloadHash"
+    }
+
+    fn modify_before_signing(
+        &self,
+        _: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> std::result::Result<(), BoxError> {
+        let hash = PayloadSigningOverride::Precomputed(self.0.clone());
+        config.interceptor_state().store_put(hash);
+        Ok(())
+    }
+}
+
+/// The size of all parts but the last: `configured`, or more where the hint says that 10,000
+/// parts would not do, but never more than one owner can hold.
+fn part_size(configured: usize, hint: Option<u64>, largest: usize) -> usize {
+    let needed = hint
+        .unwrap_or(0)
+        .div_ceil(MOST_PARTS)
+        .next_multiple_of(1024 * 1024);
+    usize::try_from(needed)
+        .unwrap_or(usize::MAX)
+        .max(configured)
+        .min(largest)
+}
+
+fn joined(
+    answer: std::result::Result<Result<CompletedPart>, tokio::task::JoinError>,
+) -> Result<CompletedPart> {
+    answer.map_err(|e| Error::new(ErrorKind::Internal, "UploadPart").because(e))?
+}
+
+fn overloaded(cause: UsedUp) -> Error {
+    Error::new(ErrorKind::Overloaded, "write").because(cause)
+}
+
+fn hex(bytes: &[u8; 32]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |n: u8| char::from(DIGITS[usize::from(n)]);
+    bytes
+        .iter()
+        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_grow_only_for_objects_that_need_it() {
+        const MIB: u64 = 1024 * 1024;
+        let size = |hint| part_size(8 * MIB as usize, hint, 128 * MIB as usize) as u64;
+        assert_eq!(size(None), 8 * MIB);
+        assert_eq!(size(Some(80_000 * MIB)), 8 * MIB);
+        assert_eq!(size(Some(80_000 * MIB + 1)), 9 * MIB);
+        assert_eq!(size(Some(5 * MIB * MIB)), 128 * MIB);
+        assert_eq!(size(Some(u64::MAX)), 128 * MIB);
+    }
+}

@@ -1,0 +1,306 @@
+//! The `[storage]` settings, and the one place that turns them into a store.
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use super::{Budget, SharedStorage, local, s3};
+
+/// S3's smallest part (but for the last).
+const SMALLEST_PART: ByteSize = ByteSize::mib(5);
+/// S3's largest part.
+const LARGEST_PART: ByteSize = ByteSize::gib(5);
+
+/// Which store, and how each is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The store in use.
+    pub backend: BackendKind,
+    /// For `backend = "local"`.
+    pub local: LocalSettings,
+    /// For `backend = "s3"`.
+    pub s3: S3Settings,
+}
+
+/// The stores there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    /// Files below a folder of this machine.
+    #[default]
+    Local,
+    /// AWS S3, or a store that speaks its API.
+    S3,
+}
+
+/// Files below a folder.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LocalSettings {
+    /// The folder; made if it is missing. Relative to the working directory.
+    pub root: PathBuf,
+}
+
+/// An S3 bucket. What is not set here comes from where AWS's own tools look (environment,
+/// profile, instance metadata); credentials always do.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct S3Settings {
+    /// The bucket's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<String>,
+    /// The endpoint of MinIO and others; else AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_url: Option<String>,
+    /// The region; `us-east-1` if none is found and a custom endpoint is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether the bucket stands in the path instead of the host's name; the default once a
+    /// custom endpoint is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub force_path_style: Option<bool>,
+    /// What fits one part is one `PutObject`; more is a multipart upload of such parts.
+    pub part_size: ByteSize,
+    /// Put literally in front of every key.
+    pub prefix: String,
+    /// `x-amz-server-side-encryption`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_side_encryption: Option<Encryption>,
+    /// The KMS key, for `aws:kms` and `aws:kms:dsse`; else AWS's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_key_id: Option<String>,
+}
+
+/// How the store encrypts what it keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Encryption {
+    /// With keys of S3's own.
+    #[serde(rename = "AES256")]
+    Aes256,
+    /// With a key of KMS.
+    #[serde(rename = "aws:kms")]
+    Kms,
+    /// In two layers with a key of KMS.
+    #[serde(rename = "aws:kms:dsse")]
+    KmsDsse,
+}
+
+/// Why no store can be made of the settings. Displays as a sentence.
+#[derive(Debug)]
+pub struct BuildError {
+    setting: &'static str,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Settings {
+    /// Finds contradictions.
+    ///
+    /// # Errors
+    /// The first setting that is wrong, by its path below `storage`, and a sentence on it.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        match self.backend {
+            BackendKind::Local => self.local.validate(),
+            BackendKind::S3 => self.s3.validate(),
+        }
+    }
+
+    /// Makes the store. A store that is down does not fail this: it answers `Unavailable`
+    /// until it is up. Must run on the runtime that outlives all uploads: what they leave to be
+    /// cleaned up in the background runs there.
+    ///
+    /// # Errors
+    /// When the settings are wrong, or the local folder cannot be used.
+    pub async fn build(&self, budget: Arc<Budget>) -> Result<SharedStorage, BuildError> {
+        self.validate()
+            .map_err(|(setting, message)| BuildError::new(setting, message))?;
+        match self.backend {
+            BackendKind::Local => local::build(&self.local, &budget).await,
+            BackendKind::S3 => s3::build(&self.s3, &budget).await,
+        }
+    }
+}
+
+impl LocalSettings {
+    fn validate(&self) -> Result<(), (&'static str, String)> {
+        if self.root.as_os_str().is_empty() {
+            return Err(("local.root", "must name a folder.".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl S3Settings {
+    fn validate(&self) -> Result<(), (&'static str, String)> {
+        let wrong = |key, message: &str| Err((key, message.to_owned()));
+        if self.bucket.as_deref().is_none_or(str::is_empty) {
+            return wrong("s3.bucket", "must be set when the backend is \"s3\".");
+        }
+        if let Some(url) = &self.endpoint_url {
+            let valid = url.parse::<http::Uri>().is_ok_and(|u| {
+                matches!(u.scheme_str(), Some("http" | "https")) && u.query().is_none()
+            });
+            if !valid {
+                return wrong(
+                    "s3.endpoint_url",
+                    "must be a URL such as \"http://127.0.0.1:9000\".",
+                );
+            }
+        }
+        if !(SMALLEST_PART..=LARGEST_PART).contains(&self.part_size) {
+            return wrong("s3.part_size", "must be at least 5MiB and at most 5GiB.");
+        }
+        if self.prefix.starts_with('/') {
+            return wrong(
+                "s3.prefix",
+                "must not begin with a slash: S3 keeps it as a name.",
+            );
+        }
+        if self.prefix.len() >= 512 || self.prefix.chars().any(char::is_control) {
+            return wrong(
+                "s3.prefix",
+                "must be under 512 bytes, without control characters.",
+            );
+        }
+        if self.prefix.split('/').any(|s| matches!(s, "." | "..")) {
+            return wrong("s3.prefix", "must have no segment \".\" or \"..\".");
+        }
+        let kms = matches!(
+            self.server_side_encryption,
+            Some(Encryption::Kms | Encryption::KmsDsse)
+        );
+        if self.kms_key_id.is_some() && !kms {
+            return wrong(
+                "s3.kms_key_id",
+                "needs server_side_encryption = \"aws:kms\" or \"aws:kms:dsse\".",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Default for LocalSettings {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("data/objects"),
+        }
+    }
+}
+
+impl Default for S3Settings {
+    fn default() -> Self {
+        Self {
+            bucket: None,
+            endpoint_url: None,
+            region: None,
+            force_path_style: None,
+            part_size: ByteSize::mib(8),
+            prefix: String::new(),
+            server_side_encryption: None,
+            kms_key_id: None,
+        }
+    }
+}
+
+impl BuildError {
+    pub(super) fn new(setting: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            setting,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    pub(super) fn because(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The setting that is wrong, as a path below `storage`.
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "storage.{} {}", self.setting, self.message)
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|e| e as &(dyn std::error::Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn s3(change: impl FnOnce(&mut S3Settings)) -> Result<(), (&'static str, String)> {
+        let mut settings = Settings {
+            backend: BackendKind::S3,
+            ..Settings::default()
+        };
+        settings.s3.bucket = Some("images".to_owned());
+        change(&mut settings.s3);
+        settings.validate()
+    }
+
+    #[test]
+    fn the_defaults_are_local_files() {
+        let settings: Settings = serde_json::from_str("{}").unwrap();
+        assert_eq!(settings, Settings::default());
+        assert_eq!(settings.backend, BackendKind::Local);
+        assert_eq!(settings.local.root, PathBuf::from("data/objects"));
+        assert_eq!(settings.s3.part_size, ByteSize::mib(8));
+        assert_eq!(settings.validate(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let json = r#"{"backend":"s3","s3":{"bucket":"b","part_size":"16MiB","server_side_encryption":"aws:kms","kms_key_id":"k"}}"#;
+        let settings: Settings = serde_json::from_str(json).unwrap();
+        assert_eq!(settings.s3.part_size, ByteSize::mib(16));
+        let text = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&text).unwrap(), settings);
+        assert!(serde_json::from_str::<Settings>(r#"{"s3":{"buckets":"b"}}"#).is_err());
+    }
+
+    #[test]
+    fn contradictions_name_their_setting() {
+        let key = |r: Result<(), (&'static str, String)>| r.map_err(|(key, _)| key);
+        assert_eq!(key(s3(|_| {})), Ok(()));
+        assert_eq!(key(s3(|s| s.bucket = None)), Err("s3.bucket"));
+        assert_eq!(
+            key(s3(|s| s.part_size = ByteSize::mib(4))),
+            Err("s3.part_size")
+        );
+        assert_eq!(
+            key(s3(|s| s.part_size = ByteSize::gib(6))),
+            Err("s3.part_size")
+        );
+        assert_eq!(key(s3(|s| s.prefix = "/a/".into())), Err("s3.prefix"));
+        assert_eq!(key(s3(|s| s.prefix = "a/../".into())), Err("s3.prefix"));
+        assert_eq!(
+            key(s3(|s| s.kms_key_id = Some("k".into()))),
+            Err("s3.kms_key_id")
+        );
+        assert_eq!(
+            key(s3(|s| s.endpoint_url = Some("minio:9000".into()))),
+            Err("s3.endpoint_url")
+        );
+        assert_eq!(
+            key(s3(|s| s.endpoint_url = Some("http://h:1".into()))),
+            Ok(())
+        );
+    }
+}
