@@ -40,10 +40,7 @@ const BACKLOG: u32 = 1024;
 const BLOCKING_THREADS: usize = 32;
 
 /// The modules of this process.
-const MODULES: &[Module] = &[Module {
-    name: consumers::NAME,
-    routes: consumers::routes,
-}];
+const MODULES: &[Module] = &[Module { name: consumers::NAME, routes: consumers::routes }];
 
 /// Why the application cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -103,10 +100,8 @@ impl Application {
             .map(|address| bind("consumers.listen", address))
             .transpose()?;
         let address = listener.local_addr()?;
-        let consumers_address = consumers_listener
-            .as_ref()
-            .map(TcpListener::local_addr)
-            .transpose()?;
+        let consumers_address =
+            consumers_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
         let images = settings.consumers.images;
         let memory = usize::try_from(images.upload_memory.as_u64()).unwrap_or(usize::MAX);
@@ -130,20 +125,11 @@ impl Application {
             .worker_max_blocking_threads(BLOCKING_THREADS)
             .shutdown_timeout(timeout.as_secs() + 1)
             .disable_signals();
-        server = serve(
-            server,
-            "gateway",
-            listener,
-            &settings.server,
-            shared.clone(),
-        )?;
+        server = serve(server, "gateway", listener, &settings.server, shared.clone())?;
         if let Some(listener) = consumers_listener {
             // The same module behind a table that has nothing else, without the gateway's path.
             let own = Arc::new(Registry::new(&ServicesSettings::default()));
-            let direct = Shared {
-                gateway: Gateway::new("", own, trusted),
-                ..shared.clone()
-            };
+            let direct = Shared { gateway: Gateway::new("", own, trusted), ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
         let server = server.run();
@@ -155,13 +141,7 @@ impl Application {
             timeout,
         };
         announce(address, consumers_address, settings.auth.mode);
-        Ok(Self {
-            server,
-            address,
-            consumers_address,
-            storage,
-            stopper,
-        })
+        Ok(Self { server, address, consumers_address, storage, stopper })
     }
 
     /// The gateway's address.
@@ -227,20 +207,12 @@ impl Stopper {
 /// Binds an address, so that a failure names its setting.
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
     let bound = || {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)?.into_std()
     };
-    bound().map_err(|source| Error::Bind {
-        key,
-        address,
-        source,
-    })
+    bound().map_err(|source| Error::Bind { key, address, source })
 }
 
 /// Adds one listener with its app to the server. It is built on `HttpService`, since
@@ -255,9 +227,7 @@ fn serve(
     let header_timeout = settings.header_timeout;
     let address = listener.local_addr()?;
     server.listen(name, listener, move || {
-        let app = app(shared.clone())
-            .into_factory()
-            .map_err(|error| error.error_response());
+        let app = app(shared.clone()).into_factory().map_err(|error| error.error_response());
         let draining = shared.draining.clone();
         let gateway = shared.gateway.clone();
         let expect = fn_service(move |request: Request| {
@@ -322,10 +292,9 @@ fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>, mode: Au
 async fn sweep(storage: SharedStorage) {
     match storage.sweep().await {
         Ok(0) => {}
-        Ok(cleared) => tracing::info!(
-            cleared,
-            "unfinished uploads of an earlier process were removed"
-        ),
+        Ok(cleared) => {
+            tracing::info!(cleared, "unfinished uploads of an earlier process were removed")
+        }
         Err(error) => tracing::warn!(
             error = &error as &dyn std::error::Error,
             "unfinished uploads of an earlier process may be left"

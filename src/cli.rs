@@ -127,14 +127,10 @@ fn healthcheck(listen: SocketAddr) -> ExitCode {
     let address = SocketAddr::new(ip, listen.port());
     match ask_readiness(address) {
         Ok(status) if status == "200" => ExitCode::SUCCESS,
-        Ok(status) => fail(
-            &format!("the server at {address} is not ready: it answered {status}"),
-            1,
-        ),
-        Err(error) => fail(
-            &format!("the server at {address} does not answer: {error}"),
-            1,
-        ),
+        Ok(status) => {
+            fail(&format!("the server at {address} is not ready: it answered {status}"), 1)
+        }
+        Err(error) => fail(&format!("the server at {address} does not answer: {error}"), 1),
     }
 }
 

@@ -150,10 +150,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(EdgeMiddleware {
-            service,
-            work: self.work.clone(),
-        }))
+        ready(Ok(EdgeMiddleware { service, work: self.work.clone() }))
     }
 }
 
@@ -180,10 +177,7 @@ where
         access.work = Some(self.work.token());
         request.extensions_mut().insert(access.request_id.clone());
         request.extensions_mut().insert(access.labels.clone());
-        EdgeFuture {
-            inner: self.service.call(request),
-            access: Some(access),
-        }
+        EdgeFuture { inner: self.service.call(request), access: Some(access) }
     }
 }
 
@@ -211,9 +205,7 @@ where
         let outcome = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(outcome)) => outcome,
-            Err(panic) => Err(Problem::new(Kind::Internal)
-                .because(panic_message(&*panic))
-                .into()),
+            Err(panic) => Err(Problem::new(Kind::Internal).because(panic_message(&*panic)).into()),
         };
         let Some(access) = this.access.take() else {
             return Poll::Pending;
@@ -236,18 +228,13 @@ fn finish<B: MessageBody + 'static>(
     response: ServiceResponse<B>,
     mut access: Access,
 ) -> ServiceResponse<CountedBody<EitherBody<B>>> {
-    let rendered = response
-        .response()
-        .error()
-        .map(|error| access.render(error));
+    let rendered = response.response().error().map(|error| access.render(error));
     let (request, response) = response.into_parts();
     let mut response = match rendered {
         Some(rendered) => rendered.map_into_right_body(),
         None => response.map_into_left_body(),
     };
-    response
-        .headers_mut()
-        .insert(REQUEST_ID, access.request_id.0.clone());
+    response.headers_mut().insert(REQUEST_ID, access.request_id.0.clone());
     access.status = response.status();
     access.complete = matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
     let counted = response.map_body(|_, body| CountedBody { body, access });
@@ -260,16 +247,8 @@ fn finish_without_request(error: &Error, mut access: Access) -> Error {
     access.status = rendered.status();
     let request_id = access.request_id.clone();
     match error.as_error::<Problem>() {
-        Some(problem) => Rendered {
-            kind: problem.kind(),
-            request_id,
-        }
-        .into(),
-        None => Rendered {
-            kind: Kind::Internal,
-            request_id,
-        }
-        .into(),
+        Some(problem) => Rendered { kind: problem.kind(), request_id }.into(),
+        None => Rendered { kind: Kind::Internal, request_id }.into(),
     }
 }
 
@@ -293,9 +272,7 @@ impl ResponseError for Rendered {
 
     fn error_response(&self) -> HttpResponse {
         let mut response = Problem::new(self.kind).respond(self.request_id.as_str());
-        response
-            .headers_mut()
-            .insert(REQUEST_ID, self.request_id.0.clone());
+        response.headers_mut().insert(REQUEST_ID, self.request_id.0.clone());
         response
     }
 }
@@ -306,9 +283,7 @@ pub fn refuse(head: &actix_http::RequestHead, problem: Problem) -> HttpResponse 
     let mut access = Access::of(head);
     let error = Error::from(problem);
     let mut response = access.render(&error);
-    response
-        .headers_mut()
-        .insert(REQUEST_ID, access.request_id.0.clone());
+    response.headers_mut().insert(REQUEST_ID, access.request_id.0.clone());
     access.status = response.status();
     response
 }

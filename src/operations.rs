@@ -29,10 +29,7 @@ pub struct Readiness {
 impl Readiness {
     /// Ready when `storage` is.
     pub fn new(storage: SharedStorage) -> Self {
-        Self {
-            storage,
-            stopping: Arc::default(),
-        }
+        Self { storage, stopping: Arc::default() }
     }
 
     /// Turns red for good: a stop was asked for.
@@ -61,11 +58,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         ("/readyz", web::get().to(readyz)),
         ("/problems/{slug}", web::get().to(explain)),
     ] {
-        config.service(
-            web::resource(path)
-                .route(route)
-                .default_service(web::to(only_get)),
-        );
+        config.service(web::resource(path).route(route).default_service(web::to(only_get)));
     }
 }
 
@@ -84,10 +77,7 @@ async fn only_get() -> Result<HttpResponse, Problem> {
 
 /// A page about one type of problem. All its text is ours, so nothing needs escaping.
 async fn explain(slug: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let kind = Kind::ALL
-        .iter()
-        .find(|kind| kind.slug() == slug.as_str())
-        .ok_or(Kind::NotFound)?;
+    let kind = Kind::ALL.iter().find(|kind| kind.slug() == slug.as_str()).ok_or(Kind::NotFound)?;
     let (slug, status, title, help) = (kind.slug(), kind.status(), kind.title(), kind.help());
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\

@@ -101,26 +101,18 @@ impl Sources {
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
-        let (_, value) = self
-            .env
-            .iter()
-            .find(|(key, value)| key == name && !value.is_empty())?;
+        let (_, value) = self.env.iter().find(|(key, value)| key == name && !value.is_empty())?;
         Some(value)
     }
 
     /// The environment variable that sets `key`, if one does.
     fn variable_for(&self, key: &str) -> Option<String> {
         let name = format!("{ENV_PREFIX}__{}", key.to_uppercase().replace('.', "__"));
-        self.env
-            .iter()
-            .find(|(key, _)| key.to_uppercase() == name)
-            .map(|(key, _)| key.clone())
+        self.env.iter().find(|(key, _)| key.to_uppercase() == name).map(|(key, _)| key.clone())
     }
 
     fn file_path(&self) -> PathBuf {
-        self.file
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
+        self.file.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE))
     }
 
     /// Where the value of `key` came from, for a person to find it.
@@ -140,21 +132,16 @@ impl Sources {
             .ok()
             .and_then(|text| text.parse::<toml::Table>().ok())
             .is_some_and(|table| contains(&table, key));
-        if in_file {
-            path.display().to_string()
-        } else {
-            "the defaults".to_owned()
-        }
+        if in_file { path.display().to_string() } else { "the defaults".to_owned() }
     }
 }
 
 fn contains(table: &toml::Table, key: &str) -> bool {
     match key.split_once('.') {
         None => table.contains_key(key),
-        Some((head, rest)) => table
-            .get(head)
-            .and_then(toml::Value::as_table)
-            .is_some_and(|t| contains(t, rest)),
+        Some((head, rest)) => {
+            table.get(head).and_then(toml::Value::as_table).is_some_and(|t| contains(t, rest))
+        }
     }
 }
 
@@ -182,10 +169,7 @@ pub struct Invalid {
 impl Invalid {
     /// Names `key` and completes the sentence "`key` ...".
     pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            key: key.into(),
-            message: message.into(),
-        }
+        Self { key: key.into(), message: message.into() }
     }
 }
 
@@ -204,10 +188,7 @@ pub fn load(sources: &Sources) -> Result<Settings, Error> {
     }
     settings.validate().map_err(|invalid| {
         let origin = sources.origin(&invalid.key);
-        Error(format!(
-            "setting {} (from {origin}) {}",
-            invalid.key, invalid.message
-        ))
+        Error(format!("setting {} (from {origin}) {}", invalid.key, invalid.message))
     })?;
     Ok(settings)
 }
@@ -235,10 +216,7 @@ fn read_layers(sources: &Sources) -> Result<Settings, Error> {
         .add_source(environment)
         .build()
         .map_err(|error| {
-            Error(format!(
-                "the settings file {} cannot be read: {error}",
-                path.display()
-            ))
+            Error(format!("the settings file {} cannot be read: {error}", path.display()))
         })?;
     serde_path_to_error::deserialize(layers).map_err(|error| {
         let path = error.path().to_string();
@@ -249,9 +227,7 @@ fn read_layers(sources: &Sources) -> Result<Settings, Error> {
             _ => path,
         };
         let origin = sources.origin(&key);
-        Error(format!(
-            "setting {key} (from {origin}) is not right: {message}"
-        ))
+        Error(format!("setting {key} (from {origin}) is not right: {message}"))
     })
 }
 
@@ -294,9 +270,7 @@ impl Settings {
         }
         self.services.validate(&["consumers"])?;
         self.consumers.validate()?;
-        self.storage
-            .validate()
-            .map_err(|(key, message)| Invalid::new(key, message))?;
+        self.storage.validate().map_err(|(key, message)| Invalid::new(key, message))?;
         self.telemetry.validate()
     }
 
@@ -325,9 +299,7 @@ pub mod duration {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         humantime::parse_duration(&text).map_err(|error| {
-            D::Error::custom(format!(
-                "\"{text}\" is no time ({error}); write for example \"30s\""
-            ))
+            D::Error::custom(format!("\"{text}\" is no time ({error}); write for example \"30s\""))
         })
     }
 

@@ -28,10 +28,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            log_format: LogFormat::Auto,
-            log: "info".to_owned(),
-        }
+        Self { log_format: LogFormat::Auto, log: "info".to_owned() }
     }
 }
 
@@ -83,9 +80,8 @@ impl Settings {
     pub fn start(&self) -> LogGuard {
         let log = LogWriter::new();
         let json = self.log_format.is_json();
-        let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(self.filter())
-            .with_writer(log.clone());
+        let subscriber =
+            tracing_subscriber::fmt().with_env_filter(self.filter()).with_writer(log.clone());
         // A second start in one process keeps the first: nothing is lost but the settings' say.
         let _ = if json {
             subscriber
@@ -139,18 +135,13 @@ struct LogWriter {
 
 impl LogWriter {
     fn new() -> Self {
-        let log = Self {
-            shared: Arc::default(),
-        };
+        let log = Self { shared: Arc::default() };
         let writer = log.clone();
-        let spawned = std::thread::Builder::new()
-            .name("log".to_owned())
-            .spawn(move || writer.run());
+        let spawned =
+            std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run());
         if let Err(error) = spawned {
-            let _ = writeln!(
-                io::stderr(),
-                "cannot start the log's thread, logs come late: {error}"
-            );
+            let _ =
+                writeln!(io::stderr(), "cannot start the log's thread, logs come late: {error}");
         }
         log
     }

@@ -44,14 +44,7 @@ struct Wait {
 impl Body {
     /// The body of a request.
     pub fn new(payload: web::Payload, rate: MinRate) -> Self {
-        Self {
-            payload,
-            rate,
-            received: 0,
-            in_window: 0,
-            waited: Duration::ZERO,
-            waiting: None,
-        }
+        Self { payload, rate, received: 0, in_window: 0, waited: Duration::ZERO, waiting: None }
     }
 
     /// Bytes received so far.

@@ -57,9 +57,8 @@ impl From<Error> for Problem {
             Error::MediaTypeUnsupported(what) => known(Kind::MediaTypeUnsupported).detail(what),
             Error::ImageUnsupported => known(Kind::ImageUnsupported),
             Error::ImageInvalid(what) => known(Kind::ImageInvalid).detail(what),
-            Error::TooLarge(limit) => known(Kind::TooLarge).detail(format!(
-                "Send at most {limit} bytes; nothing of this upload was kept."
-            )),
+            Error::TooLarge(limit) => known(Kind::TooLarge)
+                .detail(format!("Send at most {limit} bytes; nothing of this upload was kept.")),
             Error::TooSlow => known(Kind::RequestTimeout),
             Error::BodyBroken(_) => known(Kind::MultipartInvalid).detail(
                 "The body broke off before its end; send it whole. Nothing of it was kept.",

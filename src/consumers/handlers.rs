@@ -29,15 +29,10 @@ pub async fn upload_form(
 ) -> Result<HttpResponse, Problem> {
     let customer = customer(&request, 0)?;
     let size_hint = acceptable_body(&request)?;
-    let content_type = request
-        .headers()
-        .get(CONTENT_TYPE)
-        .map(|value| value.as_bytes());
+    let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     let boundary = multipart::boundary(content_type.unwrap_or_default())?;
     let mut body = body(payload, &uploads);
-    let stored = uploads
-        .take_form(&tenant.0, customer, &mut body, &boundary, size_hint)
-        .await;
+    let stored = uploads.take_form(&tenant.0, customer, &mut body, &boundary, size_hint).await;
     tell_received(&request, &body);
     Ok(created(&stored?))
 }
@@ -57,9 +52,7 @@ pub async fn upload_raw(
         return Err(Error::TooLarge(limit).into());
     }
     let mut body = body(payload, &uploads);
-    let stored = uploads
-        .take_raw(&tenant.0, customer, &name, &mut body, size_hint)
-        .await;
+    let stored = uploads.take_raw(&tenant.0, customer, &name, &mut body, size_hint).await;
     tell_received(&request, &body);
     Ok(created(&stored?))
 }
@@ -81,12 +74,7 @@ fn customer(request: &HttpRequest, from_end: usize) -> Result<CustomerId, Error>
 
 /// A segment of the raw path, percent-decoded once. (`match_info` has replaced what is no UTF-8.)
 fn decoded_segment(request: &HttpRequest, from_end: usize) -> Vec<u8> {
-    let raw = request
-        .uri()
-        .path()
-        .rsplit('/')
-        .nth(from_end)
-        .unwrap_or_default();
+    let raw = request.uri().path().rsplit('/').nth(from_end).unwrap_or_default();
     percent_encoding::percent_decode_str(raw).collect()
 }
 
@@ -94,28 +82,18 @@ fn decoded_segment(request: &HttpRequest, from_end: usize) -> Vec<u8> {
 fn acceptable_body(request: &HttpRequest) -> Result<Option<u64>, Error> {
     let headers = request.headers();
     if headers.contains_key(CONTENT_ENCODING) {
-        return Err(Error::MediaTypeUnsupported(
-            "Send the image without a Content-Encoding.",
-        ));
+        return Err(Error::MediaTypeUnsupported("Send the image without a Content-Encoding."));
     }
-    let length = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let has_body =
         headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > 0);
-    if has_body {
-        Ok(length)
-    } else {
-        Err(Error::FileMissing)
-    }
+    if has_body { Ok(length) } else { Err(Error::FileMissing) }
 }
 
 fn body(payload: web::Payload, uploads: &Uploads) -> Body {
     let settings = uploads.settings();
-    let rate = MinRate {
-        bytes_per_second: settings.min_rate.as_u64(),
-        window: settings.min_rate_window,
-    };
+    let rate =
+        MinRate { bytes_per_second: settings.min_rate.as_u64(), window: settings.min_rate_window };
     Body::new(payload, rate)
 }
 
@@ -151,11 +129,7 @@ fn created(image: &StoredImage) -> HttpResponse {
         file_name: image.display_name.as_str(),
         content_type: image.image_type.content_type(),
         size: image.size,
-        sha256: image
-            .sha256
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        sha256: image.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
         width: image.dimensions.width,
         height: image.dimensions.height,
         created_at: humantime::format_rfc3339_millis(image.created_at).to_string(),

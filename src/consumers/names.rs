@@ -18,9 +18,7 @@ impl CustomerId {
         let valid = id.len() <= 128
             && first.is_ascii_alphanumeric()
             && !id.ends_with(b".")
-            && id
-                .iter()
-                .all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(b));
+            && id.iter().all(|b| b.is_ascii_alphanumeric() || b"._@+-".contains(b));
         if !valid {
             return None;
         }
@@ -44,11 +42,7 @@ impl FileName {
     pub fn parse(name: &[u8]) -> Option<Self> {
         let name = std::str::from_utf8(name).ok()?;
         let base = name.rsplit(['/', '\\']).next()?;
-        let base = if is_nfc(base) {
-            base.to_owned()
-        } else {
-            base.nfc().collect()
-        };
+        let base = if is_nfc(base) { base.to_owned() } else { base.nfc().collect() };
         let dots = matches!(base.trim(), "." | "..");
         let valid = (1..=255).contains(&base.len()) && !dots && !base.chars().any(is_forbidden);
         // A control character in a folder that the base name leaves behind was still sent.
@@ -76,12 +70,7 @@ pub fn image_key(
     customer: &CustomerId,
     file: &FileName,
 ) -> Result<ObjectKey, KeyError> {
-    ObjectKey::from_segments(&[
-        tenant.as_str(),
-        "customer",
-        customer.as_str(),
-        file.as_str(),
-    ])
+    ObjectKey::from_segments(&[tenant.as_str(), "customer", customer.as_str(), file.as_str()])
 }
 
 #[cfg(test)]
@@ -101,18 +90,7 @@ mod tests {
             assert!(CustomerId::parse(good.as_bytes()).is_some(), "{good}");
         }
         let too_long = "a".repeat(129);
-        for bad in [
-            "",
-            "@a",
-            ".",
-            "..",
-            "a.",
-            "a/b",
-            "a b",
-            "a%",
-            "é",
-            too_long.as_str(),
-        ] {
+        for bad in ["", "@a", ".", "..", "a.", "a/b", "a b", "a%", "é", too_long.as_str()] {
             assert!(CustomerId::parse(bad.as_bytes()).is_none(), "{bad}");
         }
     }

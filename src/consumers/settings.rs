@@ -58,14 +58,8 @@ pub enum OnConflict {
 
 impl Default for ImageSettings {
     fn default() -> Self {
-        let accept = [
-            "image/jpeg",
-            "image/png",
-            "image/gif",
-            "image/webp",
-            "image/avif",
-            "image/heic",
-        ];
+        let accept =
+            ["image/jpeg", "image/png", "image/gif", "image/webp", "image/avif", "image/heic"];
         Self {
             max_file_size: ByteSize::mib(32),
             max_pixels: 100_000_000,
@@ -89,10 +83,8 @@ impl Settings {
     pub fn validate(&self) -> Result<(), Invalid> {
         let images = &self.images;
         let key = |name: &str| format!("consumers.images.{name}");
-        if let Some(unknown) = images
-            .accept
-            .iter()
-            .find(|t| ImageType::from_content_type(t).is_none())
+        if let Some(unknown) =
+            images.accept.iter().find(|t| ImageType::from_content_type(t).is_none())
         {
             return Err(Invalid::new(
                 key("accept"),
@@ -115,10 +107,7 @@ impl Settings {
             ("max_parts", images.max_parts as u64),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
-            return Err(Invalid::new(
-                key(name),
-                "is 0, so no upload could succeed; raise it",
-            ));
+            return Err(Invalid::new(key(name), "is 0, so no upload could succeed; raise it"));
         }
         if images.min_rate_window.is_zero() {
             return Err(Invalid::new(
@@ -128,10 +117,7 @@ impl Settings {
         }
         // Half of it is one tenant's, and a tenant must be able to fill one part of the store's.
         if images.upload_memory < ByteSize::mib(32) {
-            return Err(Invalid::new(
-                key("upload_memory"),
-                "is too small; use at least \"32MiB\"",
-            ));
+            return Err(Invalid::new(key("upload_memory"), "is too small; use at least \"32MiB\""));
         }
         Ok(())
     }

@@ -65,18 +65,9 @@ impl Uploads {
         commits: TaskTracker,
         settings: ImageSettings,
     ) -> Self {
-        let accept = settings
-            .accept
-            .iter()
-            .filter_map(|t| ImageType::from_content_type(t))
-            .collect();
-        Self {
-            storage,
-            budget,
-            commits,
-            accept,
-            settings,
-        }
+        let accept =
+            settings.accept.iter().filter_map(|t| ImageType::from_content_type(t)).collect();
+        Self { storage, budget, commits, accept, settings }
     }
 
     /// The settings it goes by.
@@ -203,9 +194,7 @@ impl Uploads {
         while let Some(chunk) = form.chunk().await? {
             text.extend_from_slice(&chunk);
             if text.len() as u64 > self.settings.max_text_field.as_u64() {
-                return Err(Error::MultipartInvalid(
-                    "A text field is longer than allowed.",
-                ));
+                return Err(Error::MultipartInvalid("A text field is longer than allowed."));
             }
         }
         Ok(text)
@@ -276,10 +265,8 @@ impl Incoming {
         let upload = self.upload.take().ok_or(Error::ImageUnsupported)?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.hash.finish().as_ref());
-        let commit = Commit {
-            sha256,
-            if_absent: uploads.settings.on_conflict == OnConflict::Reject,
-        };
+        let commit =
+            Commit { sha256, if_absent: uploads.settings.on_conflict == OnConflict::Reject };
         // Once begun, a commit runs to its end even if the client leaves meanwhile.
         let (done, outcome) = oneshot::channel();
         let finish = upload.finish(commit);

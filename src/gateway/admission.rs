@@ -42,10 +42,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(AdmissionMiddleware {
-            service,
-            gateway: self.0.clone(),
-        }))
+        ready(Ok(AdmissionMiddleware { service, gateway: self.0.clone() }))
     }
 }
 
@@ -79,17 +76,11 @@ where
                 }
                 extensions.insert(admitted);
                 drop(extensions);
-                AdmissionFuture::Admitted {
-                    inner: self.service.call(request),
-                }
+                AdmissionFuture::Admitted { inner: self.service.call(request) }
             }
             Err(kind) => {
-                let refused = request
-                    .error_response(Problem::new(kind))
-                    .map_into_right_body();
-                AdmissionFuture::Refused {
-                    response: Some(refused),
-                }
+                let refused = request.error_response(Problem::new(kind)).map_into_right_body();
+                AdmissionFuture::Refused { response: Some(refused) }
             }
         }
     }

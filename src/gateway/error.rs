@@ -15,11 +15,7 @@ impl From<proxy::Error> for Problem {
             ProxyKind::Target => (Kind::PathInvalid, false),
         };
         let problem = Self::new(kind);
-        let problem = if upstream {
-            problem.reason(error.reason())
-        } else {
-            problem
-        };
+        let problem = if upstream { problem.reason(error.reason()) } else { problem };
         problem.because(error)
     }
 }

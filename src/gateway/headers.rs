@@ -69,11 +69,7 @@ impl Framing {
         let Some(value) = headers.get(server::CONTENT_LENGTH) else {
             return Ok(Self::None);
         };
-        let length = value
-            .to_str()
-            .ok()
-            .and_then(|v| v.trim().parse().ok())
-            .ok_or(Unfit)?;
+        let length = value.to_str().ok().and_then(|v| v.trim().parse().ok()).ok_or(Unfit)?;
         Ok(Self::Length(length))
     }
 }
@@ -95,10 +91,7 @@ pub fn for_upstream(
         Framing::None => {}
         Framing::Length(length) => out.append(upstream::CONTENT_LENGTH, length.into())?,
         Framing::Chunked => {
-            out.append(
-                upstream::TRANSFER_ENCODING,
-                HeaderValue::from_static("chunked"),
-            )?;
+            out.append(upstream::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
         }
     }
 
@@ -137,31 +130,18 @@ pub fn for_upstream(
     out.copy_as(X_REQUEST_ID, identity.request_id.as_bytes())?;
 
     let came = |name: &str, believed: bool| {
-        let values: &[server::HeaderValue] = if believed {
-            incoming.get_all(name).as_slice()
-        } else {
-            &[]
-        };
+        let values: &[server::HeaderValue] =
+            if believed { incoming.get_all(name).as_slice() } else { &[] };
         values.iter()
     };
-    let host = incoming
-        .get(server::HOST)
-        .map_or(&b""[..], server::HeaderValue::as_bytes);
+    let host = incoming.get(server::HOST).map_or(&b""[..], server::HeaderValue::as_bytes);
     out.join(upstream::VIA, came("via", true), |buf| {
-        buf.put_slice(if identity.http_10 {
-            b"1.0 gatehouse"
-        } else {
-            b"1.1 gatehouse"
-        });
+        buf.put_slice(if identity.http_10 { b"1.0 gatehouse" } else { b"1.1 gatehouse" });
     })?;
-    out.join(
-        X_FORWARDED_FOR,
-        came("x-forwarded-for", trusted),
-        |buf| match identity.peer {
-            Some(peer) => write_display(buf, peer.to_canonical()),
-            None => buf.put_slice(b"unknown"),
-        },
-    )?;
+    out.join(X_FORWARDED_FOR, came("x-forwarded-for", trusted), |buf| match identity.peer {
+        Some(peer) => write_display(buf, peer.to_canonical()),
+        None => buf.put_slice(b"unknown"),
+    })?;
     out.join(upstream::FORWARDED, came("forwarded", trusted), |buf| {
         write_forwarded(buf, identity.peer, host, identity.scheme);
     })?;
@@ -191,10 +171,7 @@ pub fn for_client(incoming: &upstream::HeaderMap) -> Result<server::HeaderMap, U
         let name = server::HeaderName::from_bytes(name.as_bytes()).map_err(|_| Unfit)?;
         buf.put_slice(value.as_bytes());
         let value = buf.split().freeze();
-        out.append(
-            name,
-            server::HeaderValue::from_maybe_shared(value).map_err(|_| Unfit)?,
-        );
+        out.append(name, server::HeaderValue::from_maybe_shared(value).map_err(|_| Unfit)?);
     }
     Ok(out)
 }
@@ -235,10 +212,8 @@ fn role(name: &str) -> Role {
 
 /// RFC 9110, section 7.6.1, and `Proxy-*`.
 fn is_hop_by_hop(name: &str) -> bool {
-    matches!(
-        name,
-        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade"
-    ) || name.starts_with("proxy-")
+    matches!(name, "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade")
+        || name.starts_with("proxy-")
 }
 
 /// Whether a name becomes one of the gateway's where `_` and `-` are the same, as in CGI
@@ -267,18 +242,13 @@ impl<'a> Named<'a> {
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.0
-            .iter()
-            .any(|named| named.eq_ignore_ascii_case(name.as_bytes()))
+        self.0.iter().any(|named| named.eq_ignore_ascii_case(name.as_bytes()))
     }
 }
 
 /// The members of a comma-separated list (RFC 9110, section 5.6.1), without parameters' quotes.
 fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value
-        .split(|&b| b == b',')
-        .map(<[u8]>::trim_ascii)
-        .filter(|member| !member.is_empty())
+    value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
 fn has_token(value: &[u8], token: &str) -> bool {
@@ -336,10 +306,7 @@ impl Fields {
     }
 
     fn append(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Unfit> {
-        self.map
-            .try_append(name, value)
-            .map(drop)
-            .map_err(|_| Unfit)
+        self.map.try_append(name, value).map(drop).map_err(|_| Unfit)
     }
 
     fn copy(&mut self, name: &str, value: &[u8]) -> Result<(), Unfit> {
@@ -369,9 +336,6 @@ impl Fields {
 
     fn take_as(&mut self, name: HeaderName) -> Result<(), Unfit> {
         let value: Bytes = self.buf.split().freeze();
-        self.append(
-            name,
-            HeaderValue::from_maybe_shared(value).map_err(|_| Unfit)?,
-        )
+        self.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Unfit)?)
     }
 }

@@ -63,11 +63,7 @@ impl Gateway {
         registry: Arc<Registry>,
         trusted_proxies: TrustedProxies,
     ) -> Self {
-        Self {
-            prefix,
-            registry,
-            trusted_proxies,
-        }
+        Self { prefix, registry, trusted_proxies }
     }
 
     /// Decides about a request from its head alone, before any of its body is read or asked
@@ -75,9 +71,7 @@ impl Gateway {
     fn admit(&self, head: &actix_http::RequestHead) -> Result<Admitted, Kind> {
         path::check(head.uri.path())?;
         let path = head.uri.path();
-        let tail = path
-            .strip_prefix(self.prefix)
-            .and_then(|tail| tail.strip_prefix('/'));
+        let tail = path.strip_prefix(self.prefix).and_then(|tail| tail.strip_prefix('/'));
         let tail = tail.ok_or(Kind::ServiceNotFound)?;
         let name = tail.split('/').next().unwrap_or_default();
         let rest_at = path.len() - tail.len() + name.len() + 1;
@@ -86,11 +80,7 @@ impl Gateway {
         if tenant.is_none() && service.tenant_required {
             return Err(Kind::TenantMissing);
         }
-        Ok(Admitted {
-            service,
-            tenant,
-            rest_at,
-        })
+        Ok(Admitted { service, tenant, rest_at })
     }
 
     /// The decision of [`Gateway::admit`] for a client that waits for `100 Continue`. Paths that
@@ -115,19 +105,12 @@ impl Gateway {
             let name = module.name;
             let internal = guard::fn_guard(move |context| {
                 let admitted = context.req_data();
-                admitted
-                    .get::<Admitted>()
-                    .is_some_and(|a| a.service.is_module(name))
+                admitted.get::<Admitted>().is_some_and(|a| a.service.is_module(name))
             });
-            scope = scope.service(
-                web::scope("/{service}")
-                    .guard(internal)
-                    .configure(module.routes),
-            );
+            scope =
+                scope.service(web::scope("/{service}").guard(internal).configure(module.routes));
         }
-        scope
-            .default_service(web::to(forward))
-            .wrap(Admission::new(self))
+        scope.default_service(web::to(forward)).wrap(Admission::new(self))
     }
 }
 
@@ -135,10 +118,7 @@ impl Gateway {
 async fn forward(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let (admitted, request_id) = {
         let extensions = request.extensions();
-        (
-            extensions.get::<Admitted>().cloned(),
-            extensions.get::<RequestId>().cloned(),
-        )
+        (extensions.get::<Admitted>().cloned(), extensions.get::<RequestId>().cloned())
     };
     let (Some(admitted), Some(request_id)) = (admitted, request_id) else {
         return Err(Kind::NotFound.into());
@@ -146,10 +126,9 @@ async fn forward(request: HttpRequest, payload: web::Payload) -> Result<HttpResp
     let Target::Remote(upstream) = &admitted.service.target else {
         return Err(Kind::NotFound.into());
     };
-    let (Some(client), Some(trusted)) = (
-        request.app_data::<proxy::Client>(),
-        request.app_data::<TrustedProxies>(),
-    ) else {
+    let (Some(client), Some(trusted)) =
+        (request.app_data::<proxy::Client>(), request.app_data::<TrustedProxies>())
+    else {
         return Err(Kind::Internal.into());
     };
     let peer = request.peer_addr().map(|address| address.ip());
@@ -165,8 +144,6 @@ async fn forward(request: HttpRequest, payload: web::Payload) -> Result<HttpResp
         peer_is_trusted: peer.is_some_and(|peer| trusted.contains(peer)),
         scheme: "http",
     };
-    let response = client
-        .forward(upstream, &outgoing, payload.into_inner())
-        .await;
+    let response = client.forward(upstream, &outgoing, payload.into_inner()).await;
     Ok(response?)
 }

@@ -37,14 +37,8 @@ pub fn check(raw: &str) -> Result<(), Kind> {
 
 fn check_decoded(path: &[u8]) -> Result<(), Kind> {
     let control = path.iter().any(|b| b.is_ascii_control());
-    let dot_segment = path
-        .split(|b| matches!(b, b'/' | b'\\'))
-        .any(|s| s == b"." || s == b"..");
-    if control || dot_segment {
-        Err(Kind::PathInvalid)
-    } else {
-        Ok(())
-    }
+    let dot_segment = path.split(|b| matches!(b, b'/' | b'\\')).any(|s| s == b"." || s == b"..");
+    if control || dot_segment { Err(Kind::PathInvalid) } else { Ok(()) }
 }
 
 /// One percent-decoding; none if there is nothing to decode. A broken escape is an error only
@@ -73,9 +67,7 @@ fn decode(path: &[u8], strict: bool) -> Result<Option<Vec<u8>>, Kind> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit)
-        .to_digit(16)
-        .and_then(|d| u8::try_from(d).ok())
+    char::from(digit).to_digit(16).and_then(|d| u8::try_from(d).ok())
 }
 
 #[cfg(test)]

@@ -11,9 +11,7 @@ pub fn is_service_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     (1..=63).contains(&bytes.len())
         && bytes[0] != b'-'
-        && bytes
-            .iter()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
+        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-')
 }
 
 /// A service of the table.
@@ -58,14 +56,7 @@ impl Registry {
             };
             let internal = matches!(target, Target::Module(_));
             let tenant_required = internal || name == "consumers" || service.tenant_required;
-            Some((
-                name.clone(),
-                Arc::new(Service {
-                    name: name.clone(),
-                    tenant_required,
-                    target,
-                }),
-            ))
+            Some((name.clone(), Arc::new(Service { name: name.clone(), tenant_required, target })))
         });
         Self(ArcSwap::from_pointee(services.collect()))
     }

@@ -53,10 +53,8 @@ pub struct ServicesSettings(pub BTreeMap<String, ServiceSettings>);
 
 impl Default for ServicesSettings {
     fn default() -> Self {
-        let consumers = ServiceSettings {
-            module: Some("consumers".to_owned()),
-            ..Default::default()
-        };
+        let consumers =
+            ServiceSettings { module: Some("consumers".to_owned()), ..Default::default() };
         Self(BTreeMap::from([("consumers".to_owned(), consumers)]))
     }
 }
@@ -156,10 +154,7 @@ impl ServicesSettings {
                     return Err(Invalid::new(format!("{key}.url"), message));
                 }
                 (Some(_), Some(_)) => {
-                    return Err(Invalid::new(
-                        key,
-                        "has both a module and a url; keep one of them",
-                    ));
+                    return Err(Invalid::new(key, "has both a module and a url; keep one of them"));
                 }
                 (None, None) => {
                     return Err(Invalid::new(

@@ -102,10 +102,7 @@ struct Waiter {
 impl Budget {
     /// A budget of `total` bytes.
     pub fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self {
-            total,
-            state: Mutex::default(),
-        })
+        Arc::new(Self { total, state: Mutex::default() })
     }
 
     /// All bytes there are.
@@ -137,10 +134,7 @@ impl Budget {
         };
         state.owners.entry(Arc::clone(&owner)).or_default().shares += 1;
         drop(state);
-        Share {
-            budget: Arc::clone(self),
-            owner,
-        }
+        Share { budget: Arc::clone(self), owner }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -156,14 +150,7 @@ impl Share {
         let mut state = self.budget.lock();
         let id = state.next_id;
         state.next_id += 1;
-        state.holds.insert(
-            id,
-            Held {
-                bytes: 0,
-                goal,
-                sealed: false,
-            },
-        );
+        state.holds.insert(id, Held { bytes: 0, goal, sealed: false });
         *state.goals.entry(goal).or_default() += 1;
         drop(state);
         Hold { share, id }
@@ -213,12 +200,7 @@ impl Hold {
             return None;
         }
         let (granted, receiver) = oneshot::channel();
-        state.queue.push_back(Waiter {
-            owner: owner.clone(),
-            hold: self.id,
-            bytes,
-            granted,
-        });
+        state.queue.push_back(Waiter { owner: owner.clone(), hold: self.id, bytes, granted });
         Some(receiver)
     }
 }
@@ -237,18 +219,11 @@ impl State {
                 return false;
             }
             let free = limit - used;
-            let fullest = account
-                .filling
-                .last()
-                .map_or(0, |(bytes, _)| *bytes)
-                .max(after);
+            let fullest = account.filling.last().map_or(0, |(bytes, _)| *bytes).max(after);
             free + account.in_flight + fullest >= largest
         };
         fits(&self.all, total)
-            && self
-                .owners
-                .get(owner)
-                .is_some_and(|o| fits(&o.account, total / 2))
+            && self.owners.get(owner).is_some_and(|o| fits(&o.account, total / 2))
     }
 
     fn grow(&mut self, owner: &str, hold: u64, bytes: usize) {
@@ -336,10 +311,7 @@ impl Clone for Share {
         if let Some(owner) = self.budget.lock().owners.get_mut(&self.owner) {
             owner.shares += 1;
         }
-        Self {
-            budget: Arc::clone(&self.budget),
-            owner: Arc::clone(&self.owner),
-        }
+        Self { budget: Arc::clone(&self.budget), owner: Arc::clone(&self.owner) }
     }
 }
 
@@ -369,17 +341,13 @@ impl fmt::Debug for Budget {
 
 impl fmt::Debug for Hold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hold")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Hold").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Share")
-            .field("owner", &self.owner)
-            .finish_non_exhaustive()
+        f.debug_struct("Share").field("owner", &self.owner).finish_non_exhaustive()
     }
 }
 

@@ -58,10 +58,7 @@ struct Block {
 impl Pool {
     /// A pool that keeps at most `bytes` for reuse.
     pub(super) fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self {
-            keep: bytes / BLOCK,
-            blocks: Mutex::default(),
-        })
+        Arc::new(Self { keep: bytes / BLOCK, blocks: Mutex::default() })
     }
 
     fn take(&self, capacity: usize) -> Vec<u8> {
@@ -108,9 +105,7 @@ impl Filling {
 
     /// Whether the next byte needs memory that is not held yet.
     pub(super) fn needs_memory(&self) -> bool {
-        self.open
-            .as_ref()
-            .is_none_or(|b| b.bytes.len() == b.bytes.capacity())
+        self.open.as_ref().is_none_or(|b| b.bytes.len() == b.bytes.capacity())
     }
 
     /// Moves bytes from the front of `chunk` into this part: at least one, at most what the
@@ -128,10 +123,7 @@ impl Filling {
         }
         let room_in_part = self.goal - self.len;
         if let Some(Block { bytes, .. }) = &mut self.open {
-            let n = chunk
-                .len()
-                .min(bytes.capacity() - bytes.len())
-                .min(room_in_part);
+            let n = chunk.len().min(bytes.capacity() - bytes.len()).min(room_in_part);
             bytes.extend_from_slice(&chunk.split_to(n));
             self.len += n;
         }
@@ -142,10 +134,7 @@ impl Filling {
     pub(super) fn seal(mut self) -> Part {
         self.close_block();
         self.hold.seal();
-        Part {
-            blocks: self.full.into(),
-            len: self.len,
-        }
+        Part { blocks: self.full.into(), len: self.len }
     }
 
     /// Doubles up to a full block: a small object holds about its size, a large one little
@@ -174,10 +163,7 @@ impl Part {
 
     /// The part as an HTTP body.
     pub(super) fn body(&self) -> PartBody {
-        PartBody {
-            blocks: self.blocks.iter().cloned().collect(),
-            left: self.len as u64,
-        }
+        PartBody { blocks: self.blocks.iter().cloned().collect(), left: self.len as u64 }
     }
 }
 

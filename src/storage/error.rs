@@ -31,11 +31,7 @@ pub struct Error {
 impl Error {
     /// An error of `kind` while doing `operation` (the S3 API's or the system call's name).
     pub fn new(kind: ErrorKind, operation: &'static str) -> Self {
-        Self {
-            kind,
-            operation,
-            source: None,
-        }
+        Self { kind, operation, source: None }
     }
 
     /// Keeps `source` as the cause.
@@ -67,8 +63,6 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_deref()
-            .map(|e| e as &(dyn StdError + 'static))
+        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
     }
 }

@@ -114,8 +114,7 @@ impl Settings {
     /// # Errors
     /// When the settings are wrong, or the local folder cannot be used.
     pub async fn build(&self, budget: Arc<Budget>) -> Result<SharedStorage, BuildError> {
-        self.validate()
-            .map_err(|(setting, message)| BuildError::new(setting, message))?;
+        self.validate().map_err(|(setting, message)| BuildError::new(setting, message))?;
         match self.backend {
             BackendKind::Local => local::build(&self.local, &budget).await,
             BackendKind::S3 => s3::build(&self.s3, &budget).await,
@@ -153,24 +152,16 @@ impl S3Settings {
             return wrong("s3.part_size", "must be at least 5MiB and at most 5GiB.");
         }
         if self.prefix.starts_with('/') {
-            return wrong(
-                "s3.prefix",
-                "must not begin with a slash: S3 keeps it as a name.",
-            );
+            return wrong("s3.prefix", "must not begin with a slash: S3 keeps it as a name.");
         }
         if self.prefix.len() >= 512 || self.prefix.chars().any(char::is_control) {
-            return wrong(
-                "s3.prefix",
-                "must be under 512 bytes, without control characters.",
-            );
+            return wrong("s3.prefix", "must be under 512 bytes, without control characters.");
         }
         if self.prefix.split('/').any(|s| matches!(s, "." | "..")) {
             return wrong("s3.prefix", "must have no segment \".\" or \"..\".");
         }
-        let kms = matches!(
-            self.server_side_encryption,
-            Some(Encryption::Kms | Encryption::KmsDsse)
-        );
+        let kms =
+            matches!(self.server_side_encryption, Some(Encryption::Kms | Encryption::KmsDsse));
         if self.kms_key_id.is_some() && !kms {
             return wrong(
                 "s3.kms_key_id",
@@ -183,9 +174,7 @@ impl S3Settings {
 
 impl Default for LocalSettings {
     fn default() -> Self {
-        Self {
-            root: PathBuf::from("data/objects"),
-        }
+        Self { root: PathBuf::from("data/objects") }
     }
 }
 
@@ -206,11 +195,7 @@ impl Default for S3Settings {
 
 impl BuildError {
     pub(super) fn new(setting: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            setting,
-            message: message.into(),
-            source: None,
-        }
+        Self { setting, message: message.into(), source: None }
     }
 
     pub(super) fn because(
@@ -235,9 +220,7 @@ impl fmt::Display for BuildError {
 
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source
-            .as_deref()
-            .map(|e| e as &(dyn std::error::Error + 'static))
+        self.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static))
     }
 }
 
@@ -246,10 +229,7 @@ mod tests {
     use super::*;
 
     fn s3(change: impl FnOnce(&mut S3Settings)) -> Result<(), (&'static str, String)> {
-        let mut settings = Settings {
-            backend: BackendKind::S3,
-            ..Settings::default()
-        };
+        let mut settings = Settings { backend: BackendKind::S3, ..Settings::default() };
         settings.s3.bucket = Some("images".to_owned());
         change(&mut settings.s3);
         settings.validate()
@@ -280,27 +260,12 @@ mod tests {
         let key = |r: Result<(), (&'static str, String)>| r.map_err(|(key, _)| key);
         assert_eq!(key(s3(|_| {})), Ok(()));
         assert_eq!(key(s3(|s| s.bucket = None)), Err("s3.bucket"));
-        assert_eq!(
-            key(s3(|s| s.part_size = ByteSize::mib(4))),
-            Err("s3.part_size")
-        );
-        assert_eq!(
-            key(s3(|s| s.part_size = ByteSize::gib(6))),
-            Err("s3.part_size")
-        );
+        assert_eq!(key(s3(|s| s.part_size = ByteSize::mib(4))), Err("s3.part_size"));
+        assert_eq!(key(s3(|s| s.part_size = ByteSize::gib(6))), Err("s3.part_size"));
         assert_eq!(key(s3(|s| s.prefix = "/a/".into())), Err("s3.prefix"));
         assert_eq!(key(s3(|s| s.prefix = "a/../".into())), Err("s3.prefix"));
-        assert_eq!(
-            key(s3(|s| s.kms_key_id = Some("k".into()))),
-            Err("s3.kms_key_id")
-        );
-        assert_eq!(
-            key(s3(|s| s.endpoint_url = Some("minio:9000".into()))),
-            Err("s3.endpoint_url")
-        );
-        assert_eq!(
-            key(s3(|s| s.endpoint_url = Some("http://h:1".into()))),
-            Ok(())
-        );
+        assert_eq!(key(s3(|s| s.kms_key_id = Some("k".into()))), Err("s3.kms_key_id"));
+        assert_eq!(key(s3(|s| s.endpoint_url = Some("minio:9000".into()))), Err("s3.endpoint_url"));
+        assert_eq!(key(s3(|s| s.endpoint_url = Some("http://h:1".into()))), Ok(()));
     }
 }

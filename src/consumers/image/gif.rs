@@ -41,11 +41,7 @@ impl Head for Gif {
         match (&self.expect, bytes) {
             (Expect::Screen, &[w0, w1, h0, h1, packed, _background, _aspect]) => {
                 self.screen = Some((little_endian(w0, w1), little_endian(h0, h1)));
-                let colours = if packed & 0x80 == 0 {
-                    0
-                } else {
-                    3u64 << ((packed & 7) + 1)
-                };
+                let colours = if packed & 0x80 == 0 { 0 } else { 3u64 << ((packed & 7) + 1) };
                 self.go(Expect::Block, offset(at, 7 + colours)?, 1)
             }
             (Expect::Block, b"\x21") => self.go(Expect::SubBlock, offset(at, 2)?, 1),

@@ -75,9 +75,7 @@ impl Jpeg {
             // SOFn, without DHT (C4), JPG (C8) and DAC (CC), which stand among them.
             0xc0..=0xc3 | 0xc5..=0xc7 | 0xc9..=0xcb | 0xcd..=0xcf => (Expect::Frame, 8),
             0xd9 | 0xda => {
-                return Err(Error::Invalid(
-                    "The JPEG has no frame header before its data.",
-                ));
+                return Err(Error::Invalid("The JPEG has no frame header before its data."));
             }
             // A stuffed zero or a second SOI.
             0x00 | 0xd8 => return Err(Error::Invalid("A JPEG marker is out of place.")),
@@ -139,10 +137,7 @@ mod tests {
             segment(0xc0, &[8, 0, 8, 0, 9, 0]),
             segment(0xc0, &[8, 0, 8, 0, 9, 3]),
         ] {
-            assert!(
-                is_invalid(&jpeg(&[broken.clone(), good.clone()])),
-                "{broken:x?}"
-            );
+            assert!(is_invalid(&jpeg(&[broken.clone(), good.clone()])), "{broken:x?}");
         }
     }
 }

@@ -45,20 +45,13 @@ impl Magic {
         let seen = &self.seen[..self.len];
         let mut possible = false;
         for (pattern, head) in MAGICS {
-            let alike = pattern
-                .iter()
-                .zip(seen)
-                .all(|(want, byte)| *want == b'?' || want == byte);
+            let alike = pattern.iter().zip(seen).all(|(want, byte)| *want == b'?' || want == byte);
             if alike && seen.len() >= pattern.len() {
                 return Ok(Some(head));
             }
             possible |= alike;
         }
-        if possible {
-            Ok(None)
-        } else {
-            Err(Error::Unsupported)
-        }
+        if possible { Ok(None) } else { Err(Error::Unsupported) }
     }
 
     /// The bytes taken so far, for the head to read again.

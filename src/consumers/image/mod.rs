@@ -81,9 +81,7 @@ impl ImageType {
     /// The type with this media type; case does not matter (RFC 9110 section 8.3.1),
     /// parameters and aliases such as `image/jpg` are not known.
     pub fn from_content_type(content_type: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|known| known.content_type().eq_ignore_ascii_case(content_type))
+        Self::ALL.into_iter().find(|known| known.content_type().eq_ignore_ascii_case(content_type))
     }
 }
 
@@ -105,11 +103,7 @@ impl Dimensions {
         if width == 0 || height == 0 {
             return Err(Error::Invalid("The image is zero pixels wide or high."));
         }
-        Ok(Self {
-            width,
-            height,
-            frames: 1,
-        })
+        Ok(Self { width, height, frames: 1 })
     }
 
     /// What a decoder would have to make: width × height × frames, at most 2^96.
@@ -151,10 +145,7 @@ enum State {
 impl Inspector {
     /// One for a file of which nothing has come yet.
     pub fn new() -> Self {
-        Self {
-            image_type: None,
-            state: State::Beginning(Magic::default()),
-        }
+        Self { image_type: None, state: State::Beginning(Magic::default()) }
     }
 
     /// Feeds the next bytes of the file; nothing is left to do once the dimensions are known.

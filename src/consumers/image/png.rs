@@ -34,10 +34,7 @@ impl Head for Png {
 
     fn first(&self) -> Next {
         // Behind the signature: IHDR's length, type and data.
-        Next::Read {
-            at: 8,
-            len: CHUNK_HEAD + IHDR_LENGTH as usize,
-        }
+        Next::Read { at: 8, len: CHUNK_HEAD + IHDR_LENGTH as usize }
     }
 
     fn read(&mut self, at: u64, bytes: &[u8]) -> Result<Next, Error> {
@@ -83,10 +80,7 @@ impl Png {
 
     fn chunk_after(&mut self, at: u64, length: u32) -> Result<Next, Error> {
         self.expect = Expect::Chunk;
-        Ok(Next::Read {
-            at: offset(at, CHUNK_FRAME + u64::from(length))?,
-            len: CHUNK_HEAD,
-        })
+        Ok(Next::Read { at: offset(at, CHUNK_FRAME + u64::from(length))?, len: CHUNK_HEAD })
     }
 
     fn animated(&mut self, bytes: &[u8]) -> Result<Next, Error> {

@@ -18,11 +18,7 @@ pub(super) fn inspect(bytes: &[u8]) -> Seen {
 }
 
 pub(super) fn found(image_type: ImageType, width: u32, height: u32, frames: u32) -> Seen {
-    let dimensions = Dimensions {
-        width,
-        height,
-        frames,
-    };
+    let dimensions = Dimensions { width, height, frames };
     Ok((image_type, dimensions))
 }
 
@@ -128,12 +124,8 @@ pub(super) fn meta(properties: &[Vec<u8>], own: &[u8]) -> Vec<u8> {
 
 /// A thumbnail's and the picture's sizes, the latter turned by a quarter.
 pub(super) fn heic() -> Vec<u8> {
-    let properties = [
-        ispe(320, 240),
-        make_box(b"hvcC", &[0; 30]),
-        ispe(4032, 3024),
-        make_box(b"irot", &[3]),
-    ];
+    let properties =
+        [ispe(320, 240), make_box(b"hvcC", &[0; 30]), ispe(4032, 3024), make_box(b"irot", &[3])];
     let brands = ftyp(&[b"heic", b"mif1", b"heic"]);
     [brands, meta(&properties, &[0x82, 3, 0x84])].concat()
 }
@@ -171,27 +163,12 @@ pub(super) fn all() -> Vec<(Vec<u8>, Seen)> {
     let idat = chunk(b"IDAT", &[0; 9]);
     vec![
         (jpeg(), found(Jpeg, 4032, 3024, 1)),
-        (
-            png(&[ihdr(77, 33), chunk(b"iCCP", &[7; 50]), idat.clone()]),
-            found(Png, 77, 33, 1),
-        ),
-        (
-            png(&[ihdr(120, 90), animation, idat]),
-            found(Png, 120, 90, 5),
-        ),
+        (png(&[ihdr(77, 33), chunk(b"iCCP", &[7; 50]), idat.clone()]), found(Png, 77, 33, 1)),
+        (png(&[ihdr(120, 90), animation, idat]), found(Png, 120, 90, 5)),
         (gif((120, 90), [3, 4, 50, 60]), found(Gif, 120, 90, 1)),
-        (
-            webp(b"VP8 ", b"\x10\x02\0\x9d\x01\x2a\x4d\x41\xc9\x40"),
-            found(Webp, 333, 201, 1),
-        ),
-        (
-            webp(b"VP8L", b"\x2f\x4c\x01\x32\x10"),
-            found(Webp, 333, 201, 1),
-        ),
-        (
-            webp(b"VP8X", b"\x02\0\0\0\x4c\x01\0\xc8\0\0"),
-            found(Webp, 333, 201, 1),
-        ),
+        (webp(b"VP8 ", b"\x10\x02\0\x9d\x01\x2a\x4d\x41\xc9\x40"), found(Webp, 333, 201, 1)),
+        (webp(b"VP8L", b"\x2f\x4c\x01\x32\x10"), found(Webp, 333, 201, 1)),
+        (webp(b"VP8X", b"\x02\0\0\0\x4c\x01\0\xc8\0\0"), found(Webp, 333, 201, 1)),
         (heic(), found(Heic, 3024, 4032, 1)),
         (avif(), found(Avif, 640, 427, 1)),
         (tiff(), found(Tiff, 1920, 1080, 1)),

@@ -48,10 +48,7 @@ impl Head for Tiff {
                     return Err(Error::Invalid("The TIFF's directory lies in its header."));
                 }
                 self.expect = Expect::EntryCount;
-                Ok(Next::Read {
-                    at: directory.into(),
-                    len: 2,
-                })
+                Ok(Next::Read { at: directory.into(), len: 2 })
             }
             Expect::EntryCount => {
                 let left = self.short(bytes)?;
@@ -78,23 +75,14 @@ impl Tiff {
     }
 
     fn new(little_endian: bool) -> Self {
-        Self {
-            little_endian,
-            expect: Expect::DirectoryOffset,
-            width: None,
-            height: None,
-        }
+        Self { little_endian, expect: Expect::DirectoryOffset, width: None, height: None }
     }
 
     fn entry_or_end(&mut self, at: u64, left: u16) -> Result<Next, Error> {
-        let left = left
-            .checked_sub(1)
-            .ok_or(Error::Invalid("The TIFF's directory has no dimensions."))?;
+        let left =
+            left.checked_sub(1).ok_or(Error::Invalid("The TIFF's directory has no dimensions."))?;
         self.expect = Expect::Entry { left };
-        Ok(Next::Read {
-            at,
-            len: ENTRY_LENGTH,
-        })
+        Ok(Next::Read { at, len: ENTRY_LENGTH })
     }
 
     /// Tag, type, count, and the value itself, since it fits four bytes (page 15).
@@ -125,20 +113,12 @@ impl Tiff {
 
     fn short(&self, bytes: &[u8]) -> Result<u16, Error> {
         let bytes = *bytes.first_chunk().ok_or(BROKEN)?;
-        Ok(if self.little_endian {
-            u16::from_le_bytes(bytes)
-        } else {
-            u16::from_be_bytes(bytes)
-        })
+        Ok(if self.little_endian { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
     }
 
     fn long(&self, bytes: &[u8]) -> Result<u32, Error> {
         let bytes = *bytes.first_chunk().ok_or(BROKEN)?;
-        Ok(if self.little_endian {
-            u32::from_le_bytes(bytes)
-        } else {
-            u32::from_be_bytes(bytes)
-        })
+        Ok(if self.little_endian { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
     }
 }
 

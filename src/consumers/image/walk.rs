@@ -58,12 +58,7 @@ pub(super) struct Walk {
 impl Walk {
     pub(super) fn new(head: Box<dyn Head>) -> Self {
         let next = head.first();
-        Self {
-            head,
-            next,
-            position: 0,
-            held: Vec::new(),
-        }
+        Self { head, next, position: 0, held: Vec::new() }
     }
 
     pub(super) fn image_type(&self) -> Option<ImageType> {
@@ -128,6 +123,5 @@ impl Walk {
 
 /// `at + distance`, or `Invalid`: no file is 2^64 bytes long.
 pub(super) fn offset(at: u64, distance: u64) -> Result<u64, Error> {
-    at.checked_add(distance)
-        .ok_or(Error::Invalid("The file's head has an impossible size."))
+    at.checked_add(distance).ok_or(Error::Invalid("The file's head has an impossible size."))
 }

@@ -27,10 +27,7 @@ impl Head for Webp {
     }
 
     fn first(&self) -> Next {
-        Next::Read {
-            at: 0,
-            len: DATA as usize,
-        }
+        Next::Read { at: 0, len: DATA as usize }
     }
 
     fn read(&mut self, _at: u64, bytes: &[u8]) -> Result<Next, Error> {
@@ -45,26 +42,7 @@ impl Head for Webp {
 
 impl Webp {
     fn first_chunk(&mut self, bytes: &[u8]) -> Result<Next, Error> {
-        let &[
-            _,
-            _,
-            _,
-            _,
-            r0,
-            r1,
-            r2,
-            r3,
-            _,
-            _,
-            _,
-            _,
-            ref kind @ ..,
-            s0,
-            s1,
-            s2,
-            s3,
-        ] = bytes
-        else {
+        let &[_, _, _, _, r0, r1, r2, r3, _, _, _, _, ref kind @ .., s0, s1, s2, s3] = bytes else {
             return Err(BROKEN);
         };
         let riff = u32::from_le_bytes([r0, r1, r2, r3]);

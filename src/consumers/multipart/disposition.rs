@@ -24,16 +24,13 @@ impl Disposition {
         let mut value = None;
         let mut rest = fields;
         while !rest.is_empty() {
-            let end = memchr::memmem::find(rest, b"\r\n").ok_or(Error::MultipartInvalid(
-                "A part's header field has no line end.",
-            ))?;
+            let end = memchr::memmem::find(rest, b"\r\n")
+                .ok_or(Error::MultipartInvalid("A part's header field has no line end."))?;
             let (line, tail) = (&rest[..end], &rest[end + 2..]);
             rest = tail;
             let colon = memchr::memchr(b':', line)
                 .filter(|&at| at > 0 && line[..at].iter().copied().all(is_token))
-                .ok_or(Error::MultipartInvalid(
-                    "A part's header field is malformed.",
-                ))?;
+                .ok_or(Error::MultipartInvalid("A part's header field is malformed."))?;
             if memchr::memchr2(b'\r', b'\n', line).is_some() {
                 return Err(Error::MultipartInvalid(
                     "A part's header field has a bare CR or LF; lines end with CRLF.",
@@ -42,14 +39,11 @@ impl Disposition {
             if line[..colon].eq_ignore_ascii_case(b"content-disposition")
                 && value.replace(line[colon + 1..].trim_ascii()).is_some()
             {
-                return Err(Error::MultipartInvalid(
-                    "A part has two Content-Disposition fields.",
-                ));
+                return Err(Error::MultipartInvalid("A part has two Content-Disposition fields."));
             }
         }
-        let value = value.ok_or(Error::MultipartInvalid(
-            "A part has no Content-Disposition field.",
-        ))?;
+        let value =
+            value.ok_or(Error::MultipartInvalid("A part has no Content-Disposition field."))?;
         Self::of_value(value)
     }
 
@@ -58,16 +52,11 @@ impl Disposition {
         let end = memchr::memchr(b';', value).unwrap_or(value.len());
         let (kind, rest) = value.split_at(end);
         if !kind.trim_ascii().eq_ignore_ascii_case(b"form-data") {
-            return Err(Error::MultipartInvalid(
-                "A part's Content-Disposition is not form-data.",
-            ));
+            return Err(Error::MultipartInvalid("A part's Content-Disposition is not form-data."));
         }
         let parameters = parameters(rest.get(1..).unwrap_or_default()).ok_or_else(malformed)?;
         let once = |name: &str| {
-            let mut values = parameters
-                .iter()
-                .filter(|(n, _)| n == name)
-                .map(|(_, value)| value);
+            let mut values = parameters.iter().filter(|(n, _)| n == name).map(|(_, value)| value);
             match (values.next(), values.next()) {
                 (value, None) => Ok(value),
                 _ => Err(Error::MultipartInvalid(
@@ -77,9 +66,7 @@ impl Disposition {
         };
         let name = once("name")?.ok_or(Error::MultipartInvalid("A part has no field name."))?;
         let plain = once("filename")?.filter(|name| !name.is_empty());
-        let extended = once("filename*")?
-            .map(|value| extended(value))
-            .transpose()?;
+        let extended = once("filename*")?.map(|value| extended(value)).transpose()?;
         Ok(Self {
             name: String::from_utf8(name.clone()).map_err(|_| malformed())?,
             file_name: extended.or_else(|| plain.cloned()),
@@ -108,11 +95,7 @@ fn extended(value: &[u8]) -> Result<Vec<u8>, Error> {
         !matches!(escape, [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit())
     });
     let decoded: Vec<u8> = percent_encoding::percent_decode(encoded).collect();
-    if broken || std::str::from_utf8(&decoded).is_err() {
-        Err(malformed)
-    } else {
-        Ok(decoded)
-    }
+    if broken || std::str::from_utf8(&decoded).is_err() { Err(malformed) } else { Ok(decoded) }
 }
 
 /// Reads `; name=value` parameters, names in lower case. None if they are malformed.
@@ -129,10 +112,8 @@ pub fn parameters(mut rest: &[u8]) -> Option<Vec<(String, Vec<u8>)>> {
         let (value, tail) = match tail.strip_prefix(b"\"") {
             Some(quoted) => quoted_string(quoted)?,
             None => {
-                let length = tail
-                    .iter()
-                    .position(|b| !is_token(*b) && *b < 0x80)
-                    .unwrap_or(tail.len());
+                let length =
+                    tail.iter().position(|b| !is_token(*b) && *b < 0x80).unwrap_or(tail.len());
                 let (value, tail) = tail.split_at(length);
                 (value.to_vec(), tail)
             }
@@ -179,9 +160,7 @@ mod tests {
     fn file_name(parameters: &str) -> Result<Option<String>, Error> {
         let field = format!("Content-Disposition: form-data; name=\"file\"; {parameters}\r\n");
         let disposition = Disposition::of_fields(field.as_bytes())?;
-        Ok(disposition
-            .file_name
-            .map(|name| String::from_utf8(name).unwrap()))
+        Ok(disposition.file_name.map(|name| String::from_utf8(name).unwrap()))
     }
 
     #[test]
@@ -214,10 +193,7 @@ mod tests {
             r#"filename="a"; filename="b""#,
             r#"name="again""#,
         ] {
-            assert!(
-                matches!(file_name(sent), Err(Error::MultipartInvalid(_))),
-                "{sent}"
-            );
+            assert!(matches!(file_name(sent), Err(Error::MultipartInvalid(_))), "{sent}");
         }
         for sent in [
             "filename*=a.png",
@@ -226,10 +202,7 @@ mod tests {
             "filename*=UTF-8''%e",
             "filename*=UTF-8''",
         ] {
-            assert!(
-                matches!(file_name(sent), Err(Error::FileNameInvalid(_))),
-                "{sent}"
-            );
+            assert!(matches!(file_name(sent), Err(Error::FileNameInvalid(_))), "{sent}");
         }
     }
 
@@ -248,10 +221,7 @@ mod tests {
             b"Content-Disposition: form-data\r\n",
         ] {
             let read = Disposition::of_fields(fields);
-            assert!(
-                matches!(read, Err(Error::MultipartInvalid(_))),
-                "{fields:?}"
-            );
+            assert!(matches!(read, Err(Error::MultipartInvalid(_))), "{fields:?}");
         }
     }
 }

@@ -35,20 +35,13 @@ pub fn boundary(content_type: &[u8]) -> Result<String, Error> {
     let unsupported = Error::MediaTypeUnsupported("Send the image as multipart/form-data.");
     let text = std::str::from_utf8(content_type).map_err(|_| unsupported)?;
     let (media_type, parameters) = text.split_once(';').unwrap_or((text, ""));
-    if !media_type
-        .trim()
-        .eq_ignore_ascii_case("multipart/form-data")
-    {
-        return Err(Error::MediaTypeUnsupported(
-            "Send the image as multipart/form-data.",
-        ));
+    if !media_type.trim().eq_ignore_ascii_case("multipart/form-data") {
+        return Err(Error::MediaTypeUnsupported("Send the image as multipart/form-data."));
     }
     let invalid =
         || Error::MultipartInvalid("The Content-Type needs one boundary of 1 to 70 characters.");
     let parameters = disposition::parameters(parameters.as_bytes()).ok_or_else(invalid)?;
-    let mut boundaries = parameters
-        .into_iter()
-        .filter(|(name, _)| name == "boundary");
+    let mut boundaries = parameters.into_iter().filter(|(name, _)| name == "boundary");
     let (Some((_, boundary)), None) = (boundaries.next(), boundaries.next()) else {
         return Err(invalid());
     };
@@ -104,14 +97,7 @@ where
         let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
         // The first delimiter may stand at the very start, without the line end before it.
         let buffer = Bytes::from_static(b"\r\n");
-        Self {
-            source,
-            delimiter,
-            limits,
-            parts: 0,
-            buffer,
-            state: State::Preamble,
-        }
+        Self { source, delimiter, limits, parts: 0, buffer, state: State::Preamble }
     }
 
     /// The next part's disposition; none after the last part, with the body read to its end.
@@ -135,9 +121,7 @@ where
         }
         self.parts += 1;
         if self.parts > self.limits.parts {
-            return Err(Error::MultipartInvalid(
-                "The body has more parts than allowed.",
-            ));
+            return Err(Error::MultipartInvalid("The body has more parts than allowed."));
         }
         let disposition = self.part_headers().await?;
         self.state = State::Part;
@@ -149,11 +133,7 @@ where
     /// # Errors
     /// When the body ends within the part.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
-        if self.state == State::Part {
-            self.chunk_of_state().await
-        } else {
-            Ok(None)
-        }
+        if self.state == State::Part { self.chunk_of_state().await } else { Ok(None) }
     }
 
     /// Bytes up to the next delimiter; none when it is reached, which changes the state.
@@ -188,18 +168,12 @@ where
             return Ok(true);
         }
         // RFC 2046 lets blanks stand between a boundary and its line end.
-        while self
-            .buffer
-            .first()
-            .is_some_and(|b| matches!(b, b' ' | b'\t'))
-        {
+        while self.buffer.first().is_some_and(|b| matches!(b, b' ' | b'\t')) {
             let _ = self.buffer.split_to(1);
             self.fill_to(2).await?;
         }
         if !self.buffer.starts_with(b"\r\n") {
-            return Err(Error::MultipartInvalid(
-                "A boundary is not followed by CRLF.",
-            ));
+            return Err(Error::MultipartInvalid("A boundary is not followed by CRLF."));
         }
         let _ = self.buffer.split_to(2);
         Ok(false)
@@ -212,9 +186,7 @@ where
         while let Some(chunk) = self.source.next().await {
             length += chunk?.len();
             if length > MAX_AROUND {
-                return Err(Error::MultipartInvalid(
-                    "Too much follows the last boundary.",
-                ));
+                return Err(Error::MultipartInvalid("Too much follows the last boundary."));
             }
         }
         Ok(())
@@ -235,9 +207,7 @@ where
             self.fill().await?;
         };
         if end > limit {
-            return Err(Error::MultipartInvalid(
-                "A part's header fields are longer than allowed.",
-            ));
+            return Err(Error::MultipartInvalid("A part's header fields are longer than allowed."));
         }
         let fields = self.buffer.split_to(end);
         let _ = self.buffer.split_to(2);
@@ -256,9 +226,7 @@ where
         let chunk = match self.source.next().await {
             Some(chunk) => chunk?,
             None => {
-                return Err(Error::MultipartInvalid(
-                    "The body ends before its last boundary.",
-                ));
+                return Err(Error::MultipartInvalid("The body ends before its last boundary."));
             }
         };
         self.buffer = if self.buffer.is_empty() {

@@ -9,19 +9,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const LIMITS: Limits = Limits {
-    parts: 8,
-    part_headers: 256,
-};
+const LIMITS: Limits = Limits { parts: 8, part_headers: 256 };
 
 /// The parts of a body, as field name and bytes.
 type Parts = Vec<(String, Vec<u8>)>;
 
 fn block_on<F: Future>(future: F) -> F::Output {
-    tokio::runtime::Builder::new_current_thread()
-        .build()
-        .unwrap()
-        .block_on(future)
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
 /// The body in pieces of the given lengths, over and over.
@@ -55,10 +49,7 @@ fn read(body: &[u8], lengths: &[usize]) -> Result<Parts, Error> {
 
 fn read_by_actix(body: &[u8], lengths: &[usize]) -> Result<Parts, actix_multipart::MultipartError> {
     let mut headers = HeaderMap::new();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("multipart/form-data; boundary=b"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("multipart/form-data; boundary=b"));
     let source = stream::iter(pieces(body, lengths).into_iter().map(Ok::<_, PayloadError>));
     let mut form = actix_multipart::Multipart::new(&headers, source);
     block_on(async {
@@ -81,21 +72,11 @@ fn part(name: &str, bytes: &str) -> String {
 
 #[test]
 fn parts_are_read_whatever_the_pieces() {
-    let body = format!(
-        "{}{}--b--\r\n",
-        part("a", "\r\n--x\r\n-\r\r\n--"),
-        part("file", "")
-    );
-    let expected = vec![
-        ("a".to_owned(), b"\r\n--x\r\n-\r\r\n--".to_vec()),
-        ("file".to_owned(), Vec::new()),
-    ];
+    let body = format!("{}{}--b--\r\n", part("a", "\r\n--x\r\n-\r\r\n--"), part("file", ""));
+    let expected =
+        vec![("a".to_owned(), b"\r\n--x\r\n-\r\r\n--".to_vec()), ("file".to_owned(), Vec::new())];
     for length in 1..body.len() {
-        assert_eq!(
-            read(body.as_bytes(), &[length]).unwrap(),
-            expected,
-            "pieces of {length}"
-        );
+        assert_eq!(read(body.as_bytes(), &[length]).unwrap(), expected, "pieces of {length}");
     }
 }
 
@@ -105,10 +86,7 @@ fn a_body_cut_anywhere_is_refused() {
     assert!(read(body.as_bytes(), &[7]).is_ok());
     for end in 0..body.len() {
         let cut = read(&body.as_bytes()[..end], &[7]);
-        assert!(
-            matches!(cut, Err(Error::MultipartInvalid(_))),
-            "cut at {end}"
-        );
+        assert!(matches!(cut, Err(Error::MultipartInvalid(_))), "cut at {end}");
     }
 }
 
@@ -133,10 +111,7 @@ fn malformed_bodies_are_refused() {
         "--b",
     ] {
         assert!(
-            matches!(
-                read(body.as_bytes(), &[64]),
-                Err(Error::MultipartInvalid(_))
-            ),
+            matches!(read(body.as_bytes(), &[64]), Err(Error::MultipartInvalid(_))),
             "{body:.80}"
         );
     }
@@ -146,18 +121,12 @@ fn malformed_bodies_are_refused() {
 fn a_content_type_names_one_boundary() {
     let named = |text: &str| boundary(text.as_bytes()).ok();
     let longest = "b".repeat(70);
-    assert_eq!(
-        named("multipart/form-data; boundary=b").as_deref(),
-        Some("b")
-    );
+    assert_eq!(named("multipart/form-data; boundary=b").as_deref(), Some("b"));
     assert_eq!(
         named("Multipart/Form-Data;Boundary=\"a b\"; charset=utf-8").as_deref(),
         Some("a b")
     );
-    assert_eq!(
-        named(&format!("multipart/form-data; boundary={longest}")),
-        Some(longest.clone())
-    );
+    assert_eq!(named(&format!("multipart/form-data; boundary={longest}")), Some(longest.clone()));
     for bad in [
         "",
         "image/png",

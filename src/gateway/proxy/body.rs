@@ -55,21 +55,12 @@ impl RequestBody {
             Framing::Length(length) => Some(length),
             Framing::Chunked => None,
         };
-        Self {
-            payload,
-            remaining,
-            allowance: max.unwrap_or(u64::MAX),
-            watch: None,
-        }
+        Self { payload, remaining, allowance: max.unwrap_or(u64::MAX), watch: None }
     }
 
     /// Ties the body to the connection that is to send it.
     pub(super) fn report_to(&mut self, watch: &Rc<Watch>) {
-        watch.begin(if self.is_end_stream() {
-            Sending::Done
-        } else {
-            Sending::Underway
-        });
+        watch.begin(if self.is_end_stream() { Sending::Done } else { Sending::Underway });
         self.watch = Some(Rc::clone(watch));
     }
 
@@ -137,8 +128,7 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.remaining
-            .map_or_else(SizeHint::default, SizeHint::with_exact)
+        self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
@@ -165,11 +155,7 @@ pub(super) struct ResponseBody {
 impl ResponseBody {
     /// The rest of the response on `lease`, after what has been read of it.
     pub(super) fn new(lease: Lease, first: Option<Bytes>, length: Option<u64>) -> Self {
-        Self {
-            lease: Some(lease),
-            first,
-            size: length.map_or(BodySize::Stream, BodySize::Sized),
-        }
+        Self { lease: Some(lease), first, size: length.map_or(BodySize::Stream, BodySize::Sized) }
     }
 }
 

@@ -20,13 +20,9 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(super) async fn connect(upstream: &Upstream) -> Result<TcpStream, Error> {
     let connecting = async {
         let addresses = resolve(upstream).await?;
-        let stream = race(addresses)
-            .await
-            .map_err(|e| Error::io(Phase::Connect, e))?;
+        let stream = race(addresses).await.map_err(|e| Error::io(Phase::Connect, e))?;
         // A proxy writes whole messages: waiting for more to send would only delay them.
-        stream
-            .set_nodelay(true)
-            .map_err(|e| Error::io(Phase::Connect, e))?;
+        stream.set_nodelay(true).map_err(|e| Error::io(Phase::Connect, e))?;
         Ok(stream)
     };
     timeout(upstream.connect_timeout, connecting)
@@ -36,19 +32,12 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<TcpStream, Error> {
 
 /// The upstream's addresses in the resolver's order, the families alternating.
 async fn resolve(upstream: &Upstream) -> Result<Vec<SocketAddr>, Error> {
-    let found = lookup_host(upstream.address())
-        .await
-        .map_err(Error::unresolved)?;
+    let found = lookup_host(upstream.address()).await.map_err(Error::unresolved)?;
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for address in found {
-        let same_family = first
-            .first()
-            .is_none_or(|f: &SocketAddr| f.is_ipv4() == address.is_ipv4());
-        if same_family {
-            first.push(address)
-        } else {
-            second.push(address)
-        }
+        let same_family =
+            first.first().is_none_or(|f: &SocketAddr| f.is_ipv4() == address.is_ipv4());
+        if same_family { first.push(address) } else { second.push(address) }
     }
     let mut second = second.into_iter();
     let mut addresses = Vec::new();

@@ -194,10 +194,7 @@ impl Connection {
     /// Whether another request may follow on this connection.
     pub(super) fn settle(&mut self) -> bool {
         if !self.persistent
-            || self
-                .incoming
-                .as_ref()
-                .is_some_and(|incoming| !incoming.is_end_stream())
+            || self.incoming.as_ref().is_some_and(|incoming| !incoming.is_end_stream())
             || self.watch.sending.get() != Sending::Done
         {
             return false;
@@ -229,11 +226,7 @@ impl Connection {
     /// Ready when somebody has taken too long for the response's head to come.
     fn poll_patience(&mut self, cx: &mut Context<'_>, upstream: &Upstream) -> Poll<Error> {
         let sending = self.watch.sending.get() == Sending::Underway;
-        let patience = if sending {
-            upstream.idle_timeout
-        } else {
-            upstream.response_timeout
-        };
+        let patience = if sending { upstream.idle_timeout } else { upstream.response_timeout };
         let deadline = self.watch.sent_at.get() + patience;
         self.timer.poll(cx, deadline).map(|()| match sending {
             true if !self.watch.write_blocked.get() => Error::new(Kind::ClientTimeout, Phase::Send),

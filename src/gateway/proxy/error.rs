@@ -56,12 +56,7 @@ impl Error {
             Kind::ClientGone => "closed",
             Kind::TooLarge => "over-limit",
         };
-        Self {
-            kind,
-            phase,
-            reason,
-            source: None,
-        }
+        Self { kind, phase, reason, source: None }
     }
 
     pub(super) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -71,11 +66,7 @@ impl Error {
 
     /// The name could not be resolved.
     pub(super) fn unresolved(source: io::Error) -> Self {
-        Self {
-            reason: "dns",
-            ..Self::new(Kind::Unreachable, Phase::Connect)
-        }
-        .because(source)
+        Self { reason: "dns", ..Self::new(Kind::Unreachable, Phase::Connect) }.because(source)
     }
 
     /// A system call on the connection failed.
@@ -90,11 +81,7 @@ impl Error {
             _ if phase == Phase::Connect => (Kind::Unreachable, "refused"),
             _ => (Kind::Unreachable, "reset"),
         };
-        Self {
-            reason,
-            ..Self::new(kind, phase)
-        }
-        .because(source)
+        Self { reason, ..Self::new(kind, phase) }.because(source)
     }
 
     /// What hyper says of a connection.
@@ -107,11 +94,7 @@ impl Error {
             cause = error.source();
         }
         let closed = source.is_incomplete_message() || source.is_canceled() || source.is_closed();
-        let kind = if closed {
-            Kind::Unreachable
-        } else {
-            Kind::Invalid
-        };
+        let kind = if closed { Kind::Unreachable } else { Kind::Invalid };
         Self::new(kind, phase).because(source)
     }
 
@@ -157,8 +140,6 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source
-            .as_deref()
-            .map(|e| e as &(dyn StdError + 'static))
+        self.source.as_deref().map(|e| e as &(dyn StdError + 'static))
     }
 }

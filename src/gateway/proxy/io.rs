@@ -57,11 +57,7 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, watch: std::rc::Rc<Watch>) -> Self {
-        Self {
-            stream,
-            watch,
-            broken: false,
-        }
+        Self { stream, watch, broken: false }
     }
 
     /// Notes what a write came to.

@@ -23,10 +23,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// The idle connections of one worker.
 #[derive(Default)]
 pub(super) struct Pool {
-    #[expect(
-        clippy::vec_box,
-        reason = "they come and go with every request, and are large"
-    )]
+    #[expect(clippy::vec_box, reason = "they come and go with every request, and are large")]
     /// The one used last is at the end, and is used next: the others can grow old.
     idle: RefCell<HashMap<Box<str>, Vec<Box<Connection>>>>,
     swept: Cell<bool>,
@@ -48,10 +45,7 @@ impl Pool {
 
     /// Whether there is an idle connection to `upstream`.
     pub(super) fn has_idle(&self, upstream: &Upstream) -> bool {
-        self.idle
-            .borrow()
-            .get(upstream.origin())
-            .is_some_and(|stack| !stack.is_empty())
+        self.idle.borrow().get(upstream.origin()).is_some_and(|stack| !stack.is_empty())
     }
 
     fn put(self: &Rc<Self>, upstream: &Upstream, mut connection: Box<Connection>) {

@@ -82,16 +82,8 @@ pub(super) fn relay(
 fn content(head: &Response<()>, mut lease: Lease, length: Option<u64>) -> Result<BoxBody, Error> {
     if let Some(coding) = head.headers().get(TRANSFER_ENCODING) {
         // Of other codings hyper would take off the last and leave the rest unnamed.
-        if !coding
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(b"chunked")
-            || head
-                .headers()
-                .get_all(TRANSFER_ENCODING)
-                .iter()
-                .nth(1)
-                .is_some()
+        if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
+            || head.headers().get_all(TRANSFER_ENCODING).iter().nth(1).is_some()
         {
             return Err(invalid());
         }

@@ -49,10 +49,7 @@ impl Upstream {
             return Err("has a query or a fragment".to_owned());
         }
         let host = authority.host();
-        let host = host
-            .strip_prefix('[')
-            .and_then(|h| h.strip_suffix(']'))
-            .unwrap_or(host);
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
             return Err("names no host".to_owned());
         }

@@ -41,7 +41,7 @@ pub(super) async fn build(
         Ok(Ok(root)) => root,
         Ok(Err(cause)) => {
             return Err(
-                wrong(format!("names \"{shown}\", which cannot be used: {cause}")).because(cause),
+                wrong(format!("names \"{shown}\", which cannot be used: {cause}")).because(cause)
             );
         }
         Err(cause) => return Err(wrong(format!("names \"{shown}\"")).because(cause)),
@@ -105,10 +105,7 @@ impl Storage for Local {
         let key = key.clone();
         Box::pin(async move {
             let bytes = self.0.spawn("read", move |root| root.read(&key)).await?;
-            Ok(Object {
-                bytes: bytes.into(),
-                content_type: None,
-            })
+            Ok(Object { bytes: bytes.into(), content_type: None })
         })
     }
 
@@ -119,9 +116,7 @@ impl Storage for Local {
 
     fn ready(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let probe = self
-                .0
-                .spawn("create", |root| root.staging().create().map(drop));
+            let probe = self.0.spawn("create", |root| root.staging().create().map(drop));
             let late = |e| Error::new(ErrorKind::Unavailable, "create").because(e);
             timeout(READY_WITHIN, probe).await.map_err(late)?
         })

@@ -44,12 +44,7 @@ impl Root {
         let longest_name = usize::try_from(longest).unwrap_or(usize::MAX);
         staging.refuse_case_folding()?;
         rustix::fs::fsync(&folder)?;
-        Ok(Self {
-            folder,
-            staging,
-            longest_name,
-            durable: Mutex::default(),
-        })
+        Ok(Self { folder, staging, longest_name, durable: Mutex::default() })
     }
 
     pub(super) fn staging(&self) -> &Staging {
@@ -146,17 +141,11 @@ impl Root {
     }
 
     fn is_durable(&self, folder: &str) -> bool {
-        self.durable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(folder)
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).contains(folder)
     }
 
     fn forget(&self, folder: &str) {
-        self.durable
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(folder);
+        self.durable.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);
     }
 
     fn remember(&self, folder: &str) {
@@ -169,9 +158,7 @@ impl Root {
 }
 
 pub(super) const NO_MODE: Mode = Mode::empty();
-const READ: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn split(key: &ObjectKey) -> (&str, &str) {
     key.as_str().rsplit_once('/').unwrap_or(("", key.as_str()))
@@ -179,12 +166,7 @@ fn split(key: &ObjectKey) -> (&str, &str) {
 
 /// Opens a folder that is in `within`, and no symbolic link.
 pub(super) fn open_folder(within: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::openat(
-        within,
-        name,
-        READ | OFlags::DIRECTORY,
-        NO_MODE,
-    )?)
+    Ok(rustix::fs::openat(within, name, READ | OFlags::DIRECTORY, NO_MODE)?)
 }
 
 /// Renames in one step if the name is free. File systems without such a rename can link.

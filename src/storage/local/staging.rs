@@ -62,25 +62,14 @@ impl Staging {
         };
         make_folder(home.as_fd(), &process)?;
         let folder = Arc::new(open_folder(home.as_fd(), &process)?);
-        Ok(Self {
-            home,
-            folder,
-            process,
-            next: AtomicU64::new(0),
-            _lock: lock,
-        })
+        Ok(Self { home, folder, process, next: AtomicU64::new(0), _lock: lock })
     }
 
     /// A new, empty file.
     pub(super) fn create(&self) -> io::Result<Temporary> {
         let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         let file = create(self.folder.as_fd(), &name)?;
-        Ok(Temporary {
-            file,
-            folder: Arc::clone(&self.folder),
-            name,
-            placed: false,
-        })
+        Ok(Temporary { file, folder: Arc::clone(&self.folder), name, placed: false })
     }
 
     /// Fails on a file system where names that differ in case only are the same.
@@ -172,11 +161,7 @@ impl Temporary {
 
     pub(super) fn remove(mut self) -> io::Result<()> {
         self.placed = true;
-        Ok(rustix::fs::unlinkat(
-            &self.folder,
-            self.name.as_str(),
-            AtFlags::empty(),
-        )?)
+        Ok(rustix::fs::unlinkat(&self.folder, self.name.as_str(), AtFlags::empty())?)
     }
 }
 

@@ -42,10 +42,7 @@ impl LocalUpload {
     pub(super) fn new(disk: Arc<Disk>, new: NewObject) -> Self {
         Self {
             filling: Filling::new(&disk.pool, &new.share, disk.batch),
-            spool: Spool {
-                disk,
-                file: File::None,
-            },
+            spool: Spool { disk, file: File::None },
             share: new.share,
             key: new.key,
             size: 0,
@@ -86,10 +83,7 @@ impl LocalUpload {
         });
         placed.await?;
         let etag = commit.sha256.iter().map(|b| format!("{b:02x}")).collect();
-        Ok(Stored {
-            etag,
-            size: self.size,
-        })
+        Ok(Stored { etag, size: self.size })
     }
 }
 
@@ -161,9 +155,7 @@ impl Spool {
 impl Drop for Spool {
     fn drop(&mut self) {
         if let Some(file) = self.take() {
-            self.disk
-                .tasks
-                .spawn_blocking_on(move || drop(file), &self.disk.home);
+            self.disk.tasks.spawn_blocking_on(move || drop(file), &self.disk.home);
         }
     }
 }

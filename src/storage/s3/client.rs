@@ -71,31 +71,19 @@ impl Clients {
             .or_else(EnvironmentVariableRegionProvider::new())
             .or_else(ProfileFileRegionProvider::new());
         let near = near.region().await;
-        let shared = aws_config::defaults(BehaviorVersion::latest())
-            .region(near.clone())
-            .load()
-            .await;
-        let endpoint = settings
-            .endpoint_url
-            .clone()
-            .or_else(|| endpoint_of(&shared));
+        let shared =
+            aws_config::defaults(BehaviorVersion::latest()).region(near.clone()).load().await;
+        let endpoint = settings.endpoint_url.clone().or_else(|| endpoint_of(&shared));
         let region = match (near, &endpoint) {
             (Some(region), _) => region,
             (None, Some(_)) => Region::from_static("us-east-1"),
-            (None, None) => DefaultRegionChain::builder()
-                .build()
-                .region()
-                .await
-                .ok_or_else(|| {
-                    BuildError::new(
-                        "s3.region",
-                        "must be set, or AWS_REGION in the environment.",
-                    )
-                })?,
+            (None, None) => {
+                DefaultRegionChain::builder().build().region().await.ok_or_else(|| {
+                    BuildError::new("s3.region", "must be set, or AWS_REGION in the environment.")
+                })?
+            }
         };
-        let secure = endpoint
-            .as_deref()
-            .is_none_or(|url| !url.starts_with("http://"));
+        let secure = endpoint.as_deref().is_none_or(|url| !url.starts_with("http://"));
         let path_style = settings.force_path_style.unwrap_or(endpoint.is_some());
         let retries = RetryConfig::standard()
             .with_max_attempts(ATTEMPTS)
@@ -129,18 +117,10 @@ impl Clients {
                 return found.client.clone();
             }
             clients.retain(|c| c.alive.strong_count() > 0);
-            let config = self
-                .config
-                .to_builder()
-                .http_client(http_client(self.secure))
-                .build();
+            let config = self.config.to_builder().http_client(http_client(self.secure)).build();
             let client = Client::from_conf(config);
             let alive = Arc::downgrade(&self.alive);
-            clients.push(ThreadClient {
-                store: self.id,
-                alive,
-                client: client.clone(),
-            });
+            clients.push(ThreadClient { store: self.id, alive, client: client.clone() });
             client
         })
     }
@@ -154,18 +134,14 @@ fn endpoint_of(shared: &aws_config::SdkConfig) -> Option<String> {
         .profile("endpoint_url")
         .build()
         .ok()?;
-    let of_s3 = shared
-        .service_config()
-        .and_then(|config| config.load_config(key));
+    let of_s3 = shared.service_config().and_then(|config| config.load_config(key));
     of_s3.or_else(|| shared.endpoint_url().map(str::to_owned))
 }
 
 fn http_client(secure: bool) -> SharedHttpClient {
     let builder = aws_smithy_http_client::Builder::new().pool_idle_timeout(IDLE_CONNECTION);
     if secure {
-        builder
-            .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
-            .build_https()
+        builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https()
     } else {
         builder.build_http()
     }

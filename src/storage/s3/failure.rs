@@ -40,12 +40,7 @@ impl Failure {
             }
             _ => ErrorKind::Internal,
         };
-        Self {
-            kind,
-            status,
-            code,
-            message,
-        }
+        Self { kind, status, code, message }
     }
 
     /// Whether the answer was that a precondition (`If-None-Match`) does not hold.

@@ -42,13 +42,11 @@ pub(super) async fn build(
         clients,
         name: settings.bucket.clone().unwrap_or_default(),
         prefix: settings.prefix.clone(),
-        encryption: settings
-            .server_side_encryption
-            .map(|encryption| match encryption {
-                Encryption::Aes256 => ServerSideEncryption::Aes256,
-                Encryption::Kms => ServerSideEncryption::AwsKms,
-                Encryption::KmsDsse => ServerSideEncryption::AwsKmsDsse,
-            }),
+        encryption: settings.server_side_encryption.map(|encryption| match encryption {
+            Encryption::Aes256 => ServerSideEncryption::Aes256,
+            Encryption::Kms => ServerSideEncryption::AwsKms,
+            Encryption::KmsDsse => ServerSideEncryption::AwsKmsDsse,
+        }),
         kms_key_id: settings.kms_key_id.clone(),
         part_size,
         pool: Pool::new(budget.total() / 8),
@@ -99,32 +97,21 @@ impl Storage for S3 {
         Box::pin(async move {
             const GET: &str = "GetObject";
             let request = self.0.client().get_object().bucket(&self.0.name).key(key);
-            let answer = request
-                .send()
-                .await
-                .map_err(|e| Failure::of(&e).into_error(GET))?;
+            let answer = request.send().await.map_err(|e| Failure::of(&e).into_error(GET))?;
             let content_type = answer.content_type;
             let bytes = answer
                 .body
                 .collect()
                 .await
                 .map_err(|e| Error::new(ErrorKind::Unavailable, GET).because(e))?;
-            Ok(Object {
-                bytes: bytes.into_bytes(),
-                content_type,
-            })
+            Ok(Object { bytes: bytes.into_bytes(), content_type })
         })
     }
 
     fn delete(&self, key: &ObjectKey) -> BoxFuture<'_, Result<()>> {
         let key = self.0.key(key);
         Box::pin(async move {
-            let request = self
-                .0
-                .client()
-                .delete_object()
-                .bucket(&self.0.name)
-                .key(key);
+            let request = self.0.client().delete_object().bucket(&self.0.name).key(key);
             match request.send().await.map_err(|e| Failure::of(&e)) {
                 Err(failure) if !failure.is_missing_key() => {
                     Err(failure.into_error("DeleteObject"))
@@ -139,9 +126,7 @@ impl Storage for S3 {
             const HEAD: &str = "HeadBucket";
             let request = self.0.client().head_bucket().bucket(&self.0.name);
             match timeout(READY_WITHIN, request.send()).await {
-                Ok(answer) => answer
-                    .map(drop)
-                    .map_err(|e| Failure::of(&e).into_error(HEAD)),
+                Ok(answer) => answer.map(drop).map_err(|e| Failure::of(&e).into_error(HEAD)),
                 Err(elapsed) => Err(Error::new(ErrorKind::Unavailable, HEAD).because(elapsed)),
             }
         })

@@ -60,22 +60,13 @@ impl Multipart {
                 .metadata(UPLOAD, of.upload)
                 .set_server_side_encryption(bucket.encryption.clone())
                 .set_ssekms_key_id(bucket.kms_key_id.clone());
-            let answer = request
-                .send()
-                .await
-                .map_err(|e| Failure::of(&e).into_error(CREATE))?;
+            let answer = request.send().await.map_err(|e| Failure::of(&e).into_error(CREATE))?;
             let upload_id = answer.upload_id.ok_or_else(|| {
                 Error::new(ErrorKind::Internal, CREATE).because("the answer has no UploadId")
             })?;
-            Ok(Self(Some(Identity {
-                bucket,
-                key: of.key,
-                upload_id,
-            })))
+            Ok(Self(Some(Identity { bucket, key: of.key, upload_id })))
         });
-        created
-            .await
-            .map_err(|e| Error::new(ErrorKind::Internal, CREATE).because(e))?
+        created.await.map_err(|e| Error::new(ErrorKind::Internal, CREATE).because(e))?
     }
 
     /// `UploadPart`, as a future of its own.
@@ -100,13 +91,8 @@ impl Multipart {
                 .part_number(number)
                 .content_length(part.len() as i64)
                 .body(stream(part));
-            let answer = request
-                .send()
-                .await
-                .map_err(|e| Failure::of(&e).into_error(SEND))?;
-            let part = CompletedPart::builder()
-                .part_number(number)
-                .set_e_tag(answer.e_tag);
+            let answer = request.send().await.map_err(|e| Failure::of(&e).into_error(SEND))?;
+            let part = CompletedPart::builder().part_number(number).set_e_tag(answer.e_tag);
             Ok(part.build())
         }
     }
@@ -122,9 +108,7 @@ impl Multipart {
         let Some(of) = &self.0 else {
             return Err(Error::new(ErrorKind::Internal, COMPLETE));
         };
-        let parts = CompletedMultipartUpload::builder()
-            .set_parts(Some(parts))
-            .build();
+        let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         let request = of
             .bucket
             .client()
@@ -155,10 +139,7 @@ impl Multipart {
     /// Aborts the upload and waits until nothing of it is left.
     pub(super) async fn abort(mut self) -> Result<()> {
         match self.0.take() {
-            Some(of) => of
-                .abort_fully()
-                .await
-                .map_err(|f| f.into_error("AbortMultipartUpload")),
+            Some(of) => of.abort_fully().await.map_err(|f| f.into_error("AbortMultipartUpload")),
             None => Ok(()),
         }
     }
@@ -172,18 +153,9 @@ impl Identity {
             sleep(Duration::from_millis(pause)).await;
             let client = self.bucket.client();
             let (bucket, key, id) = (&self.bucket.name, &self.key, &self.upload_id);
-            let abort = client
-                .abort_multipart_upload()
-                .bucket(bucket)
-                .key(key)
-                .upload_id(id);
+            let abort = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id);
             gone(abort.send().await)?;
-            let list = client
-                .list_parts()
-                .bucket(bucket)
-                .key(key)
-                .upload_id(id)
-                .max_parts(1);
+            let list = client.list_parts().bucket(bucket).key(key).upload_id(id).max_parts(1);
             if gone(list.send().await)? {
                 break;
             }
@@ -200,11 +172,7 @@ impl Identity {
             }
         }
         let (key, upload_id) = (&self.key, &self.upload_id);
-        tracing::warn!(
-            key,
-            upload_id,
-            "gave up aborting an unfinished multipart upload"
-        );
+        tracing::warn!(key, upload_id, "gave up aborting an unfinished multipart upload");
     }
 }
 
@@ -212,9 +180,7 @@ impl Drop for Multipart {
     fn drop(&mut self) {
         if let Some(of) = self.0.take() {
             let bucket = Arc::clone(&of.bucket);
-            bucket
-                .tasks
-                .spawn_on(of.abort_in_background(), &bucket.home);
+            bucket.tasks.spawn_on(of.abort_in_background(), &bucket.home);
         }
     }
 }
@@ -224,20 +190,14 @@ impl Bucket {
     pub(super) async fn etag_if_from(&self, key: &str, upload: &str) -> Option<String> {
         let request = self.client().head_object().bucket(&self.name).key(key);
         let answer = request.send().await.ok()?;
-        let is_ours = answer
-            .metadata
-            .as_ref()?
-            .get(UPLOAD)
-            .is_some_and(|u| u == upload);
+        let is_ours = answer.metadata.as_ref()?.get(UPLOAD).is_some_and(|u| u == upload);
         is_ours.then(|| unquoted(answer.e_tag))
     }
 }
 
 /// A part as the SDK's body, which can be sent again.
 pub(super) fn stream(part: Part) -> ByteStream {
-    ByteStream::new(SdkBody::retryable(move || {
-        SdkBody::from_body_1_x(part.body())
-    }))
+    ByteStream::new(SdkBody::retryable(move || SdkBody::from_body_1_x(part.body())))
 }
 
 /// The error of a commit that the store refused.
@@ -269,24 +229,14 @@ where
 /// Aborts what is below the bucket's prefix and older than `age`; returns how many there were.
 pub(super) async fn sweep(bucket: &Arc<Bucket>, age: Duration) -> Result<usize> {
     const LIST: &str = "ListMultipartUploads";
-    let before = SystemTime::now()
-        .checked_sub(age)
-        .unwrap_or(SystemTime::UNIX_EPOCH);
-    let list = bucket
-        .client()
-        .list_multipart_uploads()
-        .bucket(&bucket.name);
+    let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
+    let list = bucket.client().list_multipart_uploads().bucket(&bucket.name);
     let (mut key_marker, mut id_marker) = (None, None);
     let mut swept = 0;
     loop {
         let list = list.clone().prefix(&bucket.prefix);
-        let list = list
-            .set_key_marker(key_marker)
-            .set_upload_id_marker(id_marker);
-        let page = list
-            .send()
-            .await
-            .map_err(|e| Failure::of(&e).into_error(LIST))?;
+        let list = list.set_key_marker(key_marker).set_upload_id_marker(id_marker);
+        let page = list.send().await.map_err(|e| Failure::of(&e).into_error(LIST))?;
         for upload in page.uploads.unwrap_or_default() {
             let (Some(key), Some(upload_id), Some(since)) =
                 (upload.key, upload.upload_id, upload.initiated)
@@ -294,18 +244,11 @@ pub(super) async fn sweep(bucket: &Arc<Bucket>, age: Duration) -> Result<usize> 
                 continue;
             };
             let old = SystemTime::try_from(since).is_ok_and(|since| since < before);
-            let ours = key
-                .strip_prefix(&bucket.prefix)
-                .is_some_and(|k| ObjectKey::parse(k).is_ok());
+            let ours =
+                key.strip_prefix(&bucket.prefix).is_some_and(|k| ObjectKey::parse(k).is_ok());
             if old && ours {
-                let of = Identity {
-                    bucket: Arc::clone(bucket),
-                    key,
-                    upload_id,
-                };
-                of.abort_fully()
-                    .await
-                    .map_err(|f| f.into_error("AbortMultipartUpload"))?;
+                let of = Identity { bucket: Arc::clone(bucket), key, upload_id };
+                of.abort_fully().await.map_err(|f| f.into_error("AbortMultipartUpload"))?;
                 swept += 1;
             }
         }

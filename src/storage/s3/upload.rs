@@ -124,10 +124,7 @@ impl S3Upload {
     async fn commit(mut self, commit: Commit) -> Result<Stored> {
         let size = self.size;
         if self.sent.multipart.is_none() {
-            return Ok(Stored {
-                etag: self.put(commit).await?,
-                size,
-            });
+            return Ok(Stored { etag: self.put(commit).await?, size });
         }
         if self.filling.len() > 0 {
             self.send_filled().await?;
@@ -140,9 +137,7 @@ impl S3Upload {
         let Some((multipart, upload)) = sent.multipart else {
             return Err(Error::new(ErrorKind::Internal, "CompleteMultipartUpload"));
         };
-        let etag = multipart
-            .complete(sent.done, commit.if_absent, &upload)
-            .await?;
+        let etag = multipart.complete(sent.done, commit.if_absent, &upload).await?;
         Ok(Stored { etag, size })
     }
 
@@ -164,9 +159,7 @@ impl S3Upload {
         if let Some(upload) = &upload {
             request = request.if_none_match("*").metadata(UPLOAD, upload);
         }
-        let signed = request
-            .customize()
-            .interceptor(PayloadHash(hex(&commit.sha256)));
+        let signed = request.customize().interceptor(PayloadHash(hex(&commit.sha256)));
         let failure = match signed.send().await {
             Ok(answer) => return Ok(unquoted(answer.e_tag)),
             Err(error) => Failure::of(&error),
@@ -240,14 +233,8 @@ impl Intercept for PayloadHash {
 /// The size of all parts but the last: `configured`, or more where the hint says that 10,000
 /// parts would not do, but never more than one owner can hold.
 fn part_size(configured: usize, hint: Option<u64>, largest: usize) -> usize {
-    let needed = hint
-        .unwrap_or(0)
-        .div_ceil(MOST_PARTS)
-        .next_multiple_of(1024 * 1024);
-    usize::try_from(needed)
-        .unwrap_or(usize::MAX)
-        .max(configured)
-        .min(largest)
+    let needed = hint.unwrap_or(0).div_ceil(MOST_PARTS).next_multiple_of(1024 * 1024);
+    usize::try_from(needed).unwrap_or(usize::MAX).max(configured).min(largest)
 }
 
 fn joined(
@@ -263,10 +250,7 @@ fn overloaded(cause: UsedUp) -> Error {
 fn hex(bytes: &[u8; 32]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |n: u8| char::from(DIGITS[usize::from(n)]);
-    bytes
-        .iter()
-        .flat_map(|b| [digit(b >> 4), digit(b & 15)])
-        .collect()
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 #[cfg(test)]

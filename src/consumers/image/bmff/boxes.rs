@@ -75,14 +75,9 @@ impl Nesting {
         match (self.0.last(), end) {
             // Only the file's last box may leave its size open.
             (Some(_), None) => Err(BROKEN),
-            (
-                Some(Around {
-                    end: Some(bound), ..
-                }),
-                Some(end),
-            ) if end > *bound => Err(Error::Invalid(
-                "A box of the image reaches out of the one around it.",
-            )),
+            (Some(Around { end: Some(bound), .. }), Some(end)) if end > *bound => {
+                Err(Error::Invalid("A box of the image reaches out of the one around it."))
+            }
             _ => Ok(()),
         }
     }
@@ -98,11 +93,7 @@ impl Nesting {
 
     /// Leaves the innermost box if it ends at `at`, and says which it was.
     pub(super) fn leave(&mut self, at: u64) -> Result<Option<Kind>, Error> {
-        let Some(Around {
-            kind,
-            end: Some(end),
-        }) = self.0.last().copied()
-        else {
+        let Some(Around { kind, end: Some(end) }) = self.0.last().copied() else {
             return Ok(None);
         };
         match end.checked_sub(at) {

@@ -20,10 +20,7 @@ impl Brand {
         if !general && image_type.is_none() {
             return Err(Error::Unsupported);
         }
-        Ok(Self {
-            image_type,
-            sequence: sequence(major),
-        })
+        Ok(Self { image_type, sequence: sequence(major) })
     }
 
     /// Takes the compatible brands, four bytes each, into account.

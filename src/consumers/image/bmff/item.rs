@@ -110,9 +110,7 @@ impl Items {
         let mut own = Vec::new();
         for number in self.numbers_of(item)? {
             if u32::from(number) > self.count.unwrap_or(0) {
-                return Err(Error::Invalid(
-                    "The image refers to a property that is not there.",
-                ));
+                return Err(Error::Invalid("The image refers to a property that is not there."));
             }
             // Numbers grow as properties come, so they are in order.
             let key = |property: &(u32, Property)| property.0;
@@ -211,11 +209,7 @@ impl Bytes<'_> {
     }
 
     fn id(&mut self, wide: bool) -> Result<u32, Error> {
-        if wide {
-            self.u32()
-        } else {
-            self.u16().map(u32::from)
-        }
+        if wide { self.u32() } else { self.u16().map(u32::from) }
     }
 
     /// A fraction, if it is a whole number.

@@ -129,9 +129,7 @@ impl Bmff {
 
     fn sized(&mut self, kind: Kind, at: u64, header: u64, size: u64) -> Result<Next, Error> {
         if size < header {
-            return Err(Error::Invalid(
-                "A box of the image is shorter than its header.",
-            ));
+            return Err(Error::Invalid("A box of the image is shorter than its header."));
         }
         let end = offset(at, size)?;
         self.open(kind, offset(at, header)?, Some(end))
@@ -149,10 +147,7 @@ impl Bmff {
             _ => {}
         }
         let available = end.map(|end| end - at);
-        match (
-            Interest::of(parent, kind, available, self.brand.is_sequence())?,
-            end,
-        ) {
+        match (Interest::of(parent, kind, available, self.brand.is_sequence())?, end) {
             (Interest::Children(skip), _) => {
                 let at = offset(at, skip)?;
                 self.around.enter(kind, at, end)?;

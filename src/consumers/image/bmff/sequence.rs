@@ -41,7 +41,6 @@ impl Sequence {
 
     /// The track's dimensions, if there was one.
     pub(super) fn dimensions(&self) -> Option<Result<Dimensions, Error>> {
-        self.found
-            .map(|(width, height)| Dimensions::still(width.into(), height.into()))
+        self.found.map(|(width, height)| Dimensions::still(width.into(), height.into()))
     }
 }

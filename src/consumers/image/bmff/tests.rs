@@ -37,10 +37,7 @@ fn the_major_brand_decides_and_a_general_one_asks_the_others() {
         assert_eq!(with_brands(&[heic]), found(Heic, 7, 5, 1));
     }
     for general in [b"mif1", b"msf1"] {
-        assert_eq!(
-            with_brands(&[general, b"miaf", b"heic"]),
-            found(Heic, 7, 5, 1)
-        );
+        assert_eq!(with_brands(&[general, b"miaf", b"heic"]), found(Heic, 7, 5, 1));
         assert_eq!(with_brands(&[general, b"avif"]), found(Avif, 7, 5, 1));
         assert_eq!(with_brands(&[general, b"miaf"]), Err(Error::Unsupported));
     }
@@ -49,11 +46,7 @@ fn the_major_brand_decides_and_a_general_one_asks_the_others() {
 
 #[test]
 fn meta_may_come_late_and_behind_a_64_bit_mdat() {
-    let mdat = [
-        &b"\0\0\0\x01mdat\0\0\0\0\0\x10\0\x10"[..],
-        &vec![0; 1 << 20],
-    ]
-    .concat();
+    let mdat = [&b"\0\0\0\x01mdat\0\0\0\0\0\x10\0\x10"[..], &vec![0; 1 << 20]].concat();
     let bytes = [ftyp(&[b"avif"]), mdat, meta(&[ispe(7, 5)], &[1])].concat();
     assert_eq!(inspect(&bytes), found(Avif, 7, 5, 1));
     assert_eq!(inspect_in(&bytes, 1000), found(Avif, 7, 5, 1));
@@ -77,10 +70,7 @@ fn only_the_primary_items_properties_count() {
     // Item 2, which comes first, has property 1.
     let bytes = avif(&[ispe(1, 1), ispe(7, 5), ispe(9, 9)], &[2]);
     assert_eq!(inspect(&bytes), found(Avif, 7, 5, 1));
-    assert!(is_invalid(&avif(
-        &[ispe(1, 1), make_box(b"av1C", &[0; 4])],
-        &[2]
-    )));
+    assert!(is_invalid(&avif(&[ispe(1, 1), make_box(b"av1C", &[0; 4])], &[2])));
     assert!(is_invalid(&avif(&[ispe(1, 1)], &[])));
     assert!(is_invalid(&avif(&[ispe(1, 1), ispe(7, 5)], &[1, 2])));
 }
@@ -114,10 +104,7 @@ fn padding_is_cropped_but_nothing_that_would_hide_pixels_from_a_limit() {
     let small = [ispe(64, 64), clap([1, 1], [1, 1])];
     assert_eq!(inspect(&avif(&small, &[1, 2])), found(Avif, 1, 1, 1));
     let small_and_thin = [ispe(1000, 64), clap([1000, 1], [7, 1])];
-    assert_eq!(
-        inspect(&avif(&small_and_thin, &[1, 2])),
-        found(Avif, 1000, 7, 1)
-    );
+    assert_eq!(inspect(&avif(&small_and_thin, &[1, 2])), found(Avif, 1000, 7, 1));
     let thin = [ispe(127, 1 << 30), clap([1, 1], [1 << 30, 1])];
     assert_eq!(inspect(&avif(&thin, &[1, 2])), found(Avif, 127, 1 << 30, 1));
     assert!(is_invalid(&avif(&small, &[1, 2, 2])));
@@ -125,29 +112,16 @@ fn padding_is_cropped_but_nothing_that_would_hide_pixels_from_a_limit() {
 
 #[test]
 fn crop_and_rotation_apply_in_the_order_of_their_association() {
-    let properties = [
-        ispe(64, 32),
-        make_box(b"irot", &[1]),
-        clap([30, 1], [60, 1]),
-    ];
-    assert_eq!(
-        inspect(&avif(&properties, &[1, 2, 3])),
-        found(Avif, 30, 60, 1)
-    );
+    let properties = [ispe(64, 32), make_box(b"irot", &[1]), clap([30, 1], [60, 1])];
+    assert_eq!(inspect(&avif(&properties, &[1, 2, 3])), found(Avif, 30, 60, 1));
     // The crop does not fit before the rotation.
-    assert_eq!(
-        inspect(&avif(&properties, &[1, 3, 2])),
-        found(Avif, 32, 64, 1)
-    );
+    assert_eq!(inspect(&avif(&properties, &[1, 3, 2])), found(Avif, 32, 64, 1));
 }
 
 #[test]
 fn wide_ids_and_numbers_are_read() {
     let ipma = [1, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 9, 1, 0x81, 0x2c];
-    let ipco = make_box(
-        b"ipco",
-        &[make_box(b"free", &[]).repeat(299), ispe(7, 5)].concat(),
-    );
+    let ipco = make_box(b"ipco", &[make_box(b"free", &[]).repeat(299), ispe(7, 5)].concat());
     let iprp = make_box(b"iprp", &[ipco, make_box(b"ipma", &ipma)].concat());
     let pitm = make_box(b"pitm", &[1, 0, 0, 0, 0, 1, 0, 9]);
     // The primary item may be named last.
@@ -158,12 +132,7 @@ fn wide_ids_and_numbers_are_read() {
 
 #[test]
 fn a_sequence_without_a_primary_image_has_its_tracks_dimensions() {
-    let tracks = [
-        track(b"soun", 1, 1),
-        track(b"auxv", 2, 2),
-        track(b"pict", 64, 48),
-    ]
-    .concat();
+    let tracks = [track(b"soun", 1, 1), track(b"auxv", 2, 2), track(b"pict", 64, 48)].concat();
     let moov = make_box(b"moov", &[make_box(b"mvhd", &[0; 100]), tracks].concat());
     let alone = [ftyp(&[b"avis", b"msf1"]), moov.clone()].concat();
     assert_eq!(inspect(&alone), found(Avif, 64, 48, 1));
@@ -217,10 +186,6 @@ fn lies_among_the_items_are_invalid() {
         make_box(b"pitm", &[0; 5]),
         make_box(b"pitm", b""),
     ] {
-        assert!(
-            is_invalid(&behind(&odd)),
-            "{:x?}",
-            &odd[..odd.len().min(60)]
-        );
+        assert!(is_invalid(&behind(&odd)), "{:x?}", &odd[..odd.len().min(60)]);
     }
 }
