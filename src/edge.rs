@@ -22,7 +22,7 @@ use actix_web::{
     body::{BodySize, EitherBody, MessageBody},
     dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     http::{
-        Method, StatusCode,
+        Method, StatusCode, Uri,
         header::{HeaderMap, HeaderName, HeaderValue},
     },
     web::Bytes,
@@ -70,17 +70,17 @@ pub struct Labels(Rc<RefCell<LabelValues>>);
 
 #[derive(Debug, Default)]
 struct LabelValues {
-    service: Option<String>,
-    tenant: Option<String>,
+    service: Option<Arc<str>>,
+    tenant: Option<Arc<str>>,
     received: u64,
 }
 
 impl Labels {
     /// Tells the service and the tenant that a request was admitted for.
-    pub fn admitted(&self, service: &str, tenant: Option<&str>) {
+    pub fn admitted(&self, service: Arc<str>, tenant: Option<Arc<str>>) {
         let mut values = self.0.borrow_mut();
-        values.service = Some(service.to_owned());
-        values.tenant = tenant.map(str::to_owned);
+        values.service = Some(service);
+        values.tenant = tenant;
     }
 
     /// Tells how many bytes of body came in.
@@ -301,7 +301,7 @@ struct Access {
     labels: Labels,
     started: Instant,
     method: Method,
-    path: String,
+    uri: Uri,
     peer: Option<IpAddr>,
     status: StatusCode,
     sent: u64,
@@ -317,7 +317,7 @@ impl Access {
             labels: Labels::default(),
             started: Instant::now(),
             method: head.method.clone(),
-            path: head.uri.path().to_owned(),
+            uri: head.uri.clone(),
             peer: head.peer_addr.map(|addr| addr.ip()),
             status: client_closed_request(),
             sent: 0,
@@ -369,7 +369,7 @@ impl Drop for Access {
             target: "gatehouse::access",
             request_id = self.request_id.as_str(),
             method = self.method.as_str(),
-            path = self.path.as_str(),
+            path = self.uri.path(),
             service = labels.service.as_deref(),
             tenant = labels.tenant.as_deref(),
             status = self.status.as_u16(),
@@ -378,7 +378,7 @@ impl Drop for Access {
             received = labels.received,
             sent = self.sent,
             complete = self.complete,
-            duration_ms = self.started.elapsed().as_secs_f64() * 1000.0,
+            duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
             peer = self.peer.map(tracing::field::display),
         );
     }

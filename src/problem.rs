@@ -2,7 +2,7 @@
 //!
 //! A module's error becomes a [`Problem`] at its edge. What the client is told
 //! ([`Problem::detail`]) and what the log is told ([`Problem::because`]) are two fields, so
-//! that an error never tells internals. [`crate::telemetry`] fills in the request's id.
+//! that an error never tells internals. [`crate::edge`] fills in the request's id.
 
 use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
@@ -258,7 +258,7 @@ impl StdError for Problem {
     }
 }
 
-/// actix keeps the problem inside the response; [`crate::telemetry`] finds it there, logs its
+/// actix keeps the problem inside the response; [`crate::edge`] finds it there, logs its
 /// cause and renders it with the request's id.
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {

@@ -183,6 +183,7 @@ pub fn load(sources: &Sources) -> Result<Settings, Error> {
         settings.storage.backend = storage::BackendKind::S3;
         settings.storage.s3.bucket = Some(bucket.to_owned());
     }
+    settings.services.complete();
     if let Some(url) = sources.variable(CONSUMERS_URL_VARIABLE) {
         settings.services.make_remote("consumers", url);
     }
@@ -270,7 +271,9 @@ impl Settings {
         }
         self.services.validate(&["consumers"])?;
         self.consumers.validate()?;
-        self.storage.validate().map_err(|(key, message)| Invalid::new(key, message))?;
+        self.storage
+            .validate()
+            .map_err(|(key, message)| Invalid::new(format!("storage.{key}"), message))?;
         self.telemetry.validate()
     }
 

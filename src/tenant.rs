@@ -6,6 +6,7 @@
 use std::{
     fmt,
     future::{Ready, ready},
+    sync::Arc,
 };
 
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap};
@@ -20,7 +21,7 @@ pub const HEADER: &str = "x-tenant-id";
 /// It is the first segment of every key of the tenant's objects, so it can hold no separator
 /// and never be a dot segment.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TenantId(String);
+pub struct TenantId(Arc<str>);
 
 impl TenantId {
     /// Parses an id.
@@ -33,7 +34,7 @@ impl TenantId {
             && bytes[0].is_ascii_alphanumeric()
             && bytes[bytes.len() - 1] != b'.'
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b));
-        if valid { Ok(Self(id.to_owned())) } else { Err(Kind::TenantInvalid) }
+        if valid { Ok(Self(id.into())) } else { Err(Kind::TenantInvalid) }
     }
 
     /// Reads the id that the client sent, if any. An empty header counts as none.
@@ -58,6 +59,11 @@ impl TenantId {
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The id as text that can be kept without a copy.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     future::{Future, Ready, ready},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -68,8 +69,8 @@ where
             Ok(admitted) => {
                 let mut extensions = request.extensions_mut();
                 if let Some(labels) = extensions.get::<Labels>() {
-                    let tenant = admitted.tenant.as_ref().map(TenantId::as_str);
-                    labels.admitted(&admitted.service.name, tenant);
+                    let tenant = admitted.tenant.as_ref().map(TenantId::shared);
+                    labels.admitted(Arc::clone(&admitted.service.name), tenant);
                 }
                 if let Some(tenant) = &admitted.tenant {
                     extensions.insert(Tenant(tenant.clone()));

@@ -138,12 +138,13 @@ pub fn for_upstream(
     out.join(upstream::VIA, came("via", true), |buf| {
         buf.put_slice(if identity.http_10 { b"1.0 gatehouse" } else { b"1.1 gatehouse" });
     })?;
-    out.join(X_FORWARDED_FOR, came("x-forwarded-for", trusted), |buf| match identity.peer {
+    let peer = out.write(|buf| match identity.peer {
         Some(peer) => write_display(buf, peer.to_canonical()),
         None => buf.put_slice(b"unknown"),
-    })?;
+    });
+    out.join(X_FORWARDED_FOR, came("x-forwarded-for", trusted), |buf| buf.put_slice(&peer))?;
     out.join(upstream::FORWARDED, came("forwarded", trusted), |buf| {
-        write_forwarded(buf, identity.peer, host, identity.scheme);
+        write_forwarded(buf, &peer, host, identity.scheme);
     })?;
     if !has_proto {
         out.copy_as(X_FORWARDED_PROTO, identity.scheme.as_bytes())?;
@@ -174,6 +175,13 @@ pub fn for_client(incoming: &upstream::HeaderMap) -> Result<server::HeaderMap, U
         out.append(name, server::HeaderValue::from_maybe_shared(value).map_err(|_| Unfit)?);
     }
     Ok(out)
+}
+
+/// Whether a request asks for another protocol, as the server understands it: either field is
+/// enough for it.
+pub fn asks_for_upgrade(headers: &server::HeaderMap) -> bool {
+    headers.contains_key(server::UPGRADE)
+        || headers.get_all(server::CONNECTION).any(|v| has_token(v.as_bytes(), "upgrade"))
 }
 
 /// What a request's field is to the gateway.
@@ -259,12 +267,14 @@ fn has_token(value: &[u8], token: &str) -> bool {
 }
 
 /// One element of `Forwarded` (RFC 7239, section 4).
-fn write_forwarded(buf: &mut BytesMut, peer: Option<IpAddr>, host: &[u8], scheme: &str) {
+fn write_forwarded(buf: &mut BytesMut, peer: &[u8], host: &[u8], scheme: &str) {
     buf.put_slice(b"for=");
-    match peer.map(|peer| peer.to_canonical()) {
-        Some(IpAddr::V4(peer)) => write_display(buf, peer),
-        Some(IpAddr::V6(peer)) => write_display(buf, format_args!("\"[{peer}]\"")),
-        None => buf.put_slice(b"unknown"),
+    if peer.contains(&b':') {
+        buf.put_slice(b"\"[");
+        buf.put_slice(peer);
+        buf.put_slice(b"]\"");
+    } else {
+        buf.put_slice(peer);
     }
     if !host.is_empty() {
         buf.put_slice(b";host=\"");
@@ -334,8 +344,16 @@ impl Fields {
         self.take_as(name)
     }
 
+    fn write(&mut self, write: impl FnOnce(&mut BytesMut)) -> Bytes {
+        write(&mut self.buf);
+        self.buf.split().freeze()
+    }
+
     fn take_as(&mut self, name: HeaderName) -> Result<(), Unfit> {
-        let value: Bytes = self.buf.split().freeze();
+        let value = self.buf.split().freeze();
         self.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Unfit)?)
     }
 }
+
+#[cfg(test)]
+mod tests;

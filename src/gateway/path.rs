@@ -9,8 +9,8 @@ use crate::problem::Kind;
 /// this is refused as such.
 const MAX_DECODINGS: usize = 8;
 
-/// Checks a raw path: no dot segment (raw or encoded, however often), NUL, control byte or
-/// broken escape. Both `/` and `\`, raw or encoded, separate segments.
+/// Checks a raw path: no dot segment (raw or encoded, however often), NUL, control byte, raw
+/// backslash or broken escape. Both `/` and `\`, however encoded, separate segments.
 ///
 /// # Errors
 /// [`Kind::PathInvalid`].
@@ -20,6 +20,10 @@ pub fn check(raw: &str) -> Result<(), Kind> {
     let bytes = raw.as_bytes();
     if !bytes.iter().any(suspicious) && memchr::memmem::find(bytes, b"/.").is_none() {
         return Ok(());
+    }
+    // No URI may hold a raw backslash (RFC 3986), and some servers take one for a slash.
+    if bytes.contains(&b'\\') {
+        return Err(Kind::PathInvalid);
     }
     let mut path = bytes.to_vec();
     check_decoded(&path)?;

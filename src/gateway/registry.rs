@@ -18,7 +18,7 @@ pub fn is_service_name(name: &str) -> bool {
 #[derive(Debug)]
 pub struct Service {
     /// Its name, as in the path.
-    pub name: String,
+    pub name: Arc<str>,
     /// Whether a request to it needs a tenant.
     pub tenant_required: bool,
     /// Where its requests go.
@@ -56,7 +56,10 @@ impl Registry {
             };
             let internal = matches!(target, Target::Module(_));
             let tenant_required = internal || name == "consumers" || service.tenant_required;
-            Some((name.clone(), Arc::new(Service { name: name.clone(), tenant_required, target })))
+            Some((
+                name.clone(),
+                Arc::new(Service { name: name.as_str().into(), tenant_required, target }),
+            ))
         });
         Self(ArcSwap::from_pointee(services.collect()))
     }

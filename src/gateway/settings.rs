@@ -117,6 +117,13 @@ impl ServiceSettings {
 }
 
 impl ServicesSettings {
+    /// Adds the default services that the settings did not speak of.
+    pub fn complete(&mut self) {
+        for (name, service) in Self::default().0 {
+            self.0.entry(name).or_insert(service);
+        }
+    }
+
     /// Makes `name` the remote service at `url`, whatever it was.
     pub fn make_remote(&mut self, name: &str, url: &str) {
         let service = self.0.entry(name.to_owned()).or_default();

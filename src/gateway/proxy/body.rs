@@ -4,6 +4,7 @@
 //! them.
 
 use std::{
+    collections::VecDeque,
     fmt,
     pin::Pin,
     rc::Rc,
@@ -27,6 +28,9 @@ use super::{
 };
 use crate::gateway::headers::Framing;
 
+/// How many pieces are taken in before there is a connection; actix holds back at 32 KiB.
+const MAX_AHEAD: usize = 16;
+
 /// How far a request's body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sending {
@@ -41,6 +45,8 @@ pub(super) enum Sending {
 /// A request's body, as hyper sends it.
 pub(super) struct RequestBody {
     payload: Payload,
+    /// What was taken in before there was a connection.
+    ahead: VecDeque<Bytes>,
     /// Of a declared length, what is still to come.
     remaining: Option<u64>,
     /// Of `max_body_size`, what is still free.
@@ -55,7 +61,22 @@ impl RequestBody {
             Framing::Length(length) => Some(length),
             Framing::Chunked => None,
         };
-        Self { payload, remaining, allowance: max.unwrap_or(u64::MAX), watch: None }
+        let allowance = max.unwrap_or(u64::MAX);
+        Self { payload, ahead: VecDeque::new(), remaining, allowance, watch: None }
+    }
+
+    /// Takes in the beginning of a chunked body while there is no connection yet, and is ready
+    /// when that is broken: actix closes a connection whose chunks it cannot read without an
+    /// answer, unless one is there by then.
+    pub(super) fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Kind> {
+        while self.remaining.is_none() && self.ahead.len() < MAX_AHEAD {
+            match Pin::new(&mut self.payload).poll_next(cx) {
+                Poll::Ready(Some(Ok(piece))) => self.ahead.push_back(piece),
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(self.blame(&error)),
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        Poll::Pending
     }
 
     /// Ties the body to the connection that is to send it.
@@ -73,6 +94,16 @@ impl RequestBody {
     fn fail(&self, kind: Kind) -> BodyFailed {
         self.set(Sending::Failed(kind));
         BodyFailed
+    }
+
+    /// What it means that the payload failed. Of chunks that it cannot read, actix says the same
+    /// as of a client that has gone.
+    fn blame(&self, error: &PayloadError) -> Kind {
+        match error {
+            PayloadError::EncodingCorrupted => Kind::ClientBody,
+            _ if self.remaining.is_none() => Kind::ClientBody,
+            _ => Kind::ClientGone,
+        }
     }
 
     /// Accounts for a piece, and cuts what lies beyond the declared length: for an `Upgrade`,
@@ -108,13 +139,16 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFailed>>> {
         let this = self.get_mut();
-        let Poll::Ready(next) = Pin::new(&mut this.payload).poll_next(cx) else {
-            return Poll::Pending;
+        let next = match this.ahead.pop_front() {
+            Some(piece) => Some(Ok(piece)),
+            None => match Pin::new(&mut this.payload).poll_next(cx) {
+                Poll::Ready(next) => next,
+                Poll::Pending => return Poll::Pending,
+            },
         };
         Poll::Ready(match next {
             Some(Ok(piece)) => Some(this.take(piece).map(Frame::data)),
-            Some(Err(PayloadError::EncodingCorrupted)) => Some(Err(this.fail(Kind::ClientBody))),
-            Some(Err(_)) => Some(Err(this.fail(Kind::ClientGone))),
+            Some(Err(error)) => Some(Err(this.fail(this.blame(&error)))),
             None if this.remaining.unwrap_or(0) > 0 => Some(Err(this.fail(Kind::ClientGone))),
             None => {
                 this.set(Sending::Done);

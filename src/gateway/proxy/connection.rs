@@ -2,12 +2,13 @@
 //!
 //! hyper's connection is a future that is usually spawned. Here whoever waits for its answer
 //! polls it: a request then costs no switch between tasks, and dropping the request drops, so
-//! closes, the connection. An idle one is watched by the pool.
+//! closes, the connection. Idle ones are swept by the pool.
 
 use std::{
     future::Future as _,
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -17,16 +18,14 @@ use http::{Request, Response, Version};
 use http_body::Body as _;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    net::TcpStream,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::{net::TcpStream, time::Instant};
 
 use super::{
     body::{RequestBody, Sending},
     error::{Error, Kind, Phase},
     io::{Watch, Watched},
     upstream::Upstream,
+    wake::{Relay, Timer},
 };
 
 /// The largest response head, and how much of a body is read or written at once.
@@ -55,6 +54,9 @@ pub(super) struct Connection {
     /// `None` once it has finished. It then closes, and what it still had to say is said.
     driver: Option<http1::Connection<TokioIo<Watched>, RequestBody>>,
     watch: Rc<Watch>,
+    relay: Arc<Relay>,
+    /// Wakes through `relay`.
+    waker: Waker,
     timer: Timer,
     incoming: Option<Incoming>,
     /// Since when the next piece of the response's body has been waited for.
@@ -62,6 +64,9 @@ pub(super) struct Connection {
     /// Whether the upstream speaks HTTP/1.1. hyper would send the next request as HTTP/1.0
     /// otherwise, and drop the body of a chunked one.
     persistent: bool,
+    answered: bool,
+    /// Whether it has brought more than one answer.
+    pub(super) reused: bool,
     pub(super) idle_since: Instant,
 }
 
@@ -75,14 +80,19 @@ impl Connection {
             .handshake(io)
             .await
             .map_err(|e| Error::http(Phase::Connect, e))?;
+        let relay = Arc::new(Relay::default());
         Ok(Self {
             sender,
             driver: Some(driver),
             watch,
+            waker: Waker::from(Arc::clone(&relay)),
+            relay,
             timer: Timer::new(),
             incoming: None,
             waiting_since: None,
             persistent: true,
+            answered: false,
+            reused: false,
             idle_since: Instant::now(),
         })
     }
@@ -95,14 +105,17 @@ impl Connection {
     ) -> Result<Response<()>, NoAnswer> {
         request.body_mut().report_to(&self.watch);
         let mut answer = pin!(self.sender.try_send_request(request));
+        self.relay.wake();
         let answer = std::future::poll_fn(|cx| {
-            self.drive(cx);
+            self.relay.release();
+            self.advance();
             // Not polled before there can be an answer: it would only wake this very task.
             if (self.driver.is_none() || self.watch.answered.get())
                 && let Poll::Ready(answer) = answer.as_mut().poll(cx)
             {
                 return Poll::Ready(Ok(answer));
             }
+            self.relay.to(cx.waker());
             self.poll_patience(cx, upstream).map(Err)
         })
         .await;
@@ -121,6 +134,8 @@ impl Connection {
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             return Err(NoAnswer::Failed(Error::new(Kind::Invalid, Phase::Head)));
         }
+        self.reused = self.answered;
+        self.answered = true;
         self.persistent = response.version() == Version::HTTP_11;
         let (parts, incoming) = response.into_parts();
         self.incoming = Some(incoming);
@@ -150,13 +165,16 @@ impl Connection {
         cx: &mut Context<'_>,
         idle_timeout: Duration,
     ) -> Poll<Result<Piece, Error>> {
+        // Taking a piece wakes the driver, which is not to wake this very task.
+        self.relay.release();
         if let Poll::Ready(piece) = self.poll_ready_piece() {
             return Poll::Ready(piece);
         }
-        self.drive(cx);
+        self.advance();
         if let Poll::Ready(piece) = self.poll_ready_piece() {
             return Poll::Ready(piece);
         }
+        self.relay.to(cx.waker());
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
         match self.timer.poll(cx, since + idle_timeout) {
             Poll::Ready(()) => Poll::Ready(Err(Error::new(Kind::Timeout, Phase::Body))),
@@ -169,7 +187,7 @@ impl Connection {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(Ok(Piece::End));
         };
-        // Only `drive` feeds it, in this same task: there is nobody else to wake.
+        // Only `advance` feeds it, in this same task: there is nobody else to wake.
         let cx = &mut Context::from_waker(Waker::noop());
         loop {
             return Poll::Ready(match Pin::new(&mut *incoming).poll_frame(cx) {
@@ -200,25 +218,27 @@ impl Connection {
             return false;
         }
         self.incoming = None;
+        // From here on nobody is to be woken for this connection.
+        self.relay.release();
         if !self.sender.is_ready() {
-            self.drive(&mut Context::from_waker(Waker::noop()));
+            self.relay.wake();
         }
-        self.driver.is_some() && self.sender.is_ready()
+        self.is_open() && self.sender.is_ready()
     }
 
     /// Whether an idle connection is still open, as far as the system has told.
     pub(super) fn is_open(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.advance();
         self.driver.is_some()
     }
 
     /// Lets hyper read and write what it can.
-    fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && Pin::new(driver).poll(cx).is_ready()
-        {
-            // The error, if any, reaches who waits for the response or its body. Dropping
-            // the driver gives back a request that it did not get to.
+    fn advance(&mut self) {
+        // actix polls more often than there is reason to: nothing has come, nothing to do.
+        let Some(driver) = self.driver.as_mut().filter(|_| self.relay.was_woken()) else { return };
+        if Pin::new(driver).poll(&mut Context::from_waker(&self.waker)).is_ready() {
+            // The error, if any, reaches who waits for the response or its body. Dropping the
+            // driver gives back a request that it did not get to.
             self.driver = None;
         }
     }
@@ -233,29 +253,5 @@ impl Connection {
             true => Error::new(Kind::Timeout, Phase::Send),
             false => Error::new(Kind::Timeout, Phase::Head),
         })
-    }
-}
-
-/// A timer that is cheap to move: a later deadline costs nothing until the earlier one is due.
-struct Timer(Pin<Box<Sleep>>);
-
-impl Timer {
-    const FAR: Duration = Duration::from_secs(60 * 60);
-
-    fn new() -> Self {
-        Self(Box::pin(sleep_until(Instant::now() + Self::FAR)))
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
-        if deadline < self.0.deadline() {
-            self.0.as_mut().reset(deadline);
-        }
-        while self.0.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= deadline {
-                return Poll::Ready(());
-            }
-            self.0.as_mut().reset(deadline);
-        }
-        Poll::Pending
     }
 }

@@ -13,9 +13,9 @@ pub enum Kind {
     Timeout,
     /// The client stopped sending its body: 408.
     ClientTimeout,
-    /// The client went away before its body was whole. There is nobody to answer.
+    /// The client went away before its body was whole: whatever is answered, nobody reads it.
     ClientGone,
-    /// The client's body breaks its framing: 400.
+    /// The client's body breaks its framing, or ends within a chunk: 400.
     ClientBody,
     /// The body is larger than `max_body_size`: 413.
     TooLarge,

@@ -126,7 +126,12 @@ impl AsyncWrite for Watched {
         if self.broken {
             return Poll::Pending;
         }
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let stream = Pin::new(&mut self.stream);
+        // A head alone is the usual case, and a plain write costs the kernel less.
+        let result = match bufs {
+            [buf] => stream.poll_write(cx, buf),
+            _ => stream.poll_write_vectored(cx, bufs),
+        };
         self.wrote(cx, result)
     }
 

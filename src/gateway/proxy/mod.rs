@@ -17,8 +17,16 @@ mod io;
 mod pool;
 mod response;
 mod upstream;
+mod wake;
 
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{
+    future::{Future as _, poll_fn},
+    net::IpAddr,
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+};
 
 use actix_web::{
     HttpResponse,
@@ -99,12 +107,12 @@ impl Client {
             tokio::task::yield_now().await;
         }
 
-        let mut idle = self.pool.take(upstream);
+        let mut idle = self.pool.take(upstream, replayable);
         loop {
             let reused = idle.is_some();
             let mut connection = match idle.take() {
                 Some(connection) => connection,
-                None => Box::new(Connection::over(connect::connect(upstream).await?).await?),
+                None => connect(upstream, request.body_mut()).await?,
             };
             match connection.exchange(request, upstream).await {
                 Ok(head) => {
@@ -113,7 +121,7 @@ impl Client {
                 }
                 Err(NoAnswer::Unsent(unsent, _)) if reused => {
                     request = *unsent;
-                    idle = self.pool.take(upstream);
+                    idle = self.pool.take(upstream, replayable);
                 }
                 Err(NoAnswer::Silent(_)) if reused && replayable => {
                     request = self.request(upstream, outgoing, framing, Payload::None)?;
@@ -159,6 +167,16 @@ impl Client {
         *request.headers_mut() = fields;
         Ok(request)
     }
+}
+
+/// A new connection, unless the request turns out to be broken meanwhile.
+async fn connect(upstream: &Upstream, body: &mut RequestBody) -> Result<Box<Connection>, Error> {
+    let mut connecting = pin!(connect::connect(upstream));
+    let stream = poll_fn(|cx| match body.poll_ahead(cx) {
+        Poll::Ready(kind) => Poll::Ready(Err(Error::new(kind, Phase::Send))),
+        Poll::Pending => connecting.as_mut().poll(cx),
+    });
+    Ok(Box::new(Connection::over(stream.await?).await?))
 }
 
 fn unfit(error: headers::Unfit) -> Error {

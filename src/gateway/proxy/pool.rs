@@ -15,6 +15,8 @@ use super::{connection::Connection, upstream::Upstream};
 /// How long an idle connection is kept: less than servers keep theirs (Node.js 5 s, nginx
 /// 75 s, Go for ever), so that it is this side that closes.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(4);
+/// An upstream that closes after every answer, without a word, has closed by then.
+const PROBATION: Duration = Duration::from_millis(20);
 /// How many idle connections a worker keeps to one origin.
 const MAX_IDLE: usize = 256;
 /// How often idle ones are looked at.
@@ -30,16 +32,19 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// An idle connection to `upstream`. It may have been closed meanwhile: sending tells.
-    pub(super) fn take(&self, upstream: &Upstream) -> Option<Box<Connection>> {
+    /// An idle connection to `upstream`. It may have been closed meanwhile: sending tells. For a
+    /// request that cannot be sent twice, it is one that the upstream is known to keep open.
+    pub(super) fn take(&self, upstream: &Upstream, replayable: bool) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(upstream.origin())?;
-        let connection = stack.pop()?;
-        if connection.idle_since.elapsed() < MAX_IDLE_TIME {
-            return Some(connection);
+        let now = Instant::now();
+        let fit = |c: &Connection| replayable || c.reused || now - c.idle_since > PROBATION;
+        let at = stack.iter().rposition(|c| fit(c))?;
+        if now - stack[at].idle_since < MAX_IDLE_TIME {
+            return Some(stack.remove(at));
         }
-        // All below are older still.
-        stack.clear();
+        // All before it are older still.
+        stack.drain(..=at);
         None
     }
 

@@ -28,17 +28,19 @@ use crate::gateway::headers;
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
     head: bool,
-    /// Whether actix' encoder cannot be trusted with chunks: to HTTP/1.0 it would send them
-    /// all the same, after an `Upgrade` it would announce them and send none.
-    unchunked: bool,
+    /// The client speaks HTTP/1.0. actix would send it chunks all the same.
+    http_10: bool,
+    /// The client asked for an upgrade and does not get one. actix would confirm it, and
+    /// announce chunks without sending any.
+    upgrade: bool,
 }
 
 impl Asked {
     pub(super) fn by(outgoing: &Outgoing<'_>) -> Self {
         Self {
             head: outgoing.method == Method::HEAD,
-            unchunked: outgoing.version < Version::HTTP_11
-                || outgoing.headers.contains_key(header::UPGRADE),
+            http_10: outgoing.version < Version::HTTP_11,
+            upgrade: headers::asks_for_upgrade(outgoing.headers),
         }
     }
 }
@@ -124,11 +126,10 @@ fn respond(
     if status.canonical_reason().is_none() {
         head.reason = Some("");
     }
-    if asked.unchunked {
+    if asked.upgrade || (asked.http_10 && !sized) {
+        // The end of the connection is the end of the body.
         head.no_chunking(true);
-        if !sized {
-            head.set_connection_type(ConnectionType::Close);
-        }
+        head.set_connection_type(ConnectionType::Close);
     }
     response
 }

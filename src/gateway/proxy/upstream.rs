@@ -113,3 +113,75 @@ impl Upstream {
         (target.as_str().len() == length).then(|| Uri::from(target))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(url: &str, rest: Option<&str>, query: Option<&str>) -> String {
+        Upstream::parse(url).unwrap().target(rest, query).unwrap().to_string()
+    }
+
+    #[test]
+    fn exactly_one_slash_joins_base_and_rest() {
+        for base in ["http://h/api", "http://h/api/"] {
+            assert_eq!(target(base, Some("x"), None), "/api/x");
+            assert_eq!(target(base, Some("/x"), None), "/api//x");
+            assert_eq!(target(base, Some(""), None), "/api/");
+        }
+        assert_eq!(target("http://h", Some("x/"), None), "/x/");
+    }
+
+    #[test]
+    fn without_a_rest_the_target_is_the_url_itself() {
+        assert_eq!(target("http://h/api", None, None), "/api");
+        assert_eq!(target("http://h/api/", None, Some("q")), "/api/?q");
+        assert_eq!(target("http://h", None, None), "/");
+    }
+
+    #[test]
+    fn paths_and_queries_pass_byte_for_byte() {
+        let rest = "a%2Fb//c;d=%zz/{\"e\"}|\\^[]~!$&'()*+,=:@";
+        let query = "x=%20&y=[]{}|^\\`&z&?";
+        assert_eq!(target("http://h", Some(rest), Some(query)), format!("/{rest}?{query}"));
+        assert_eq!(target("http://h", Some("x"), Some("")), "/x?");
+    }
+
+    #[test]
+    fn what_would_not_pass_whole_is_refused() {
+        let upstream = Upstream::parse("http://h").unwrap();
+        assert!(upstream.target(Some("a#b"), None).is_none());
+        assert!(upstream.target(Some("a b"), None).is_none());
+        assert!(upstream.target(Some("a\r\nb"), None).is_none());
+        assert!(upstream.target(Some(&"a".repeat(1 << 16)), None).is_none());
+    }
+
+    #[test]
+    fn a_url_is_parsed_once_and_whole() {
+        let upstream = Upstream::parse("http://Orders:8080/api").unwrap();
+        assert_eq!(upstream.address(), ("Orders", 8080));
+        assert_eq!(upstream.authority(), "Orders:8080");
+        let upstream = Upstream::parse("http://[::1]").unwrap();
+        assert_eq!(upstream.address(), ("::1", 80));
+        assert_eq!(upstream.authority(), "[::1]");
+    }
+
+    #[test]
+    fn a_bad_url_is_refused_with_its_reason() {
+        for (url, reason) in [
+            ("", "is not a URL"),
+            ("orders:8080", "does not start with http://"),
+            ("/api", "does not start with http://"),
+            ("ftp://orders", "does not start with http://"),
+            ("http://user:secret@orders", "has a user"),
+            ("http://orders/?x=1", "has a query"),
+            ("http://orders/#x", "has a query or a fragment"),
+            ("http://orders:99999", "has a bad port"),
+            ("http://:80", ""),
+        ] {
+            let error = Upstream::parse(url).unwrap_err();
+            assert!(error.starts_with(reason), "{url}: {error}");
+            assert!(!error.contains("secret"));
+        }
+    }
+}

@@ -49,7 +49,7 @@ pub(super) async fn build(
     Ok(Arc::new(Local(Arc::new(Disk {
         root: Arc::new(root),
         batch: BATCH.min(budget.per_owner()),
-        pool: Pool::new(budget.total() / 8),
+        pool: Arc::default(),
         tasks: TaskTracker::new(),
         home: Handle::current(),
     }))))

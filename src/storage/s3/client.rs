@@ -102,6 +102,9 @@ impl Clients {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         config.set_endpoint_url(endpoint);
+        if let Some(credentials) = settings.credentials.clone() {
+            config = config.credentials_provider(credentials);
+        }
         Ok(Self {
             config: config.build(),
             secure,

@@ -34,7 +34,14 @@ impl Failure {
         };
         let kind = match error {
             SdkError::TimeoutError(_) => ErrorKind::Unavailable,
-            SdkError::DispatchFailure(failure) if !failure.is_user() => ErrorKind::Unavailable,
+            // Neither a timeout nor a broken connection: no credentials, or a request that
+            // cannot be made.
+            SdkError::DispatchFailure(failure)
+                if failure.is_user() || (failure.is_other() && failure.as_other().is_none()) =>
+            {
+                ErrorKind::Internal
+            }
+            SdkError::DispatchFailure(_) => ErrorKind::Unavailable,
             SdkError::ServiceError(_) | SdkError::ResponseError(_) => {
                 kind_of(status, code.as_deref())
             }

@@ -49,7 +49,7 @@ pub(super) async fn build(
         }),
         kms_key_id: settings.kms_key_id.clone(),
         part_size,
-        pool: Pool::new(budget.total() / 8),
+        pool: Arc::default(),
         tasks: TaskTracker::new(),
         home: Handle::current(),
     }))))

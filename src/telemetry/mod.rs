@@ -1,0 +1,105 @@
+//! Logs: what they look like, and where they go.
+
+mod json;
+mod writer;
+
+use std::io::{self, IsTerminal};
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::{EnvFilter, fmt::format::JsonFields};
+
+use self::{json::JsonLines, writer::LogWriter};
+use crate::settings::Invalid;
+
+/// `[telemetry]`: logs.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// What lines look like.
+    pub log_format: LogFormat,
+    /// A tracing filter, such as `info` or `gatehouse=debug,info`.
+    pub log: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { log_format: LogFormat::Auto, log: "info".to_owned() }
+    }
+}
+
+/// What a log line looks like.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// Whether lines are JSON here and now.
+    pub fn is_json(self) -> bool {
+        match self {
+            Self::Auto => !io::stdout().is_terminal(),
+            Self::Pretty => false,
+            Self::Json => true,
+        }
+    }
+}
+
+impl Settings {
+    /// Checks the filter.
+    ///
+    /// # Errors
+    /// When it is no tracing filter.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let parsed = EnvFilter::try_new(&self.log);
+        parsed.map(drop).map_err(|error| {
+            Invalid::new(
+                "telemetry.log",
+                format!("is no log filter ({error}); use for example \"info\""),
+            )
+        })
+    }
+
+    /// The filter. The server's own notices say nothing that ours do not.
+    fn filter(&self) -> EnvFilter {
+        EnvFilter::new(format!("actix_server=warn,{}", self.log))
+    }
+
+    /// Starts logging to standard output for this process; once only. Lines stand in a buffer
+    /// for up to a tenth of a second; dropping the answer writes the rest.
+    pub fn start(&self) -> LogGuard {
+        let log = LogWriter::new();
+        let json = self.log_format.is_json();
+        let subscriber =
+            tracing_subscriber::fmt().with_env_filter(self.filter()).with_writer(log.clone());
+        // A second start in one process keeps the first: nothing is lost but the settings' say.
+        let _ = if json {
+            subscriber.fmt_fields(JsonFields::new()).event_format(JsonLines).try_init()
+        } else {
+            subscriber.with_ansi(io::stdout().is_terminal()).try_init()
+        };
+        LogGuard(log)
+    }
+}
+
+/// Writes what is left when the process ends.
+#[must_use]
+pub struct LogGuard(LogWriter);
+
+impl LogGuard {
+    /// Writes all lines so far at once.
+    pub fn flush(&self) {
+        self.0.write_out();
+    }
+}
+
+impl Drop for LogGuard {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
