@@ -102,6 +102,7 @@ impl RootSpanBuilder for RequestSpan {
             service = tracing::field::Empty,
             tenant = tracing::field::Empty,
             status = tracing::field::Empty,
+            received = tracing::field::Empty,
         );
         if !span.is_disabled()
             && let Some(id) = request.extensions().get::<RequestId>()
@@ -121,6 +122,7 @@ impl RootSpanBuilder for RequestSpan {
             let values = labels.0.borrow();
             span.record("service", values.service.as_deref());
             span.record("tenant", values.tenant.as_deref());
+            span.record("received", values.received);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpResponse, http::header, web};
+use actix_web::{HttpResponse, guard, http::header, web};
 
 use crate::{
     problem::{Kind, Problem},
@@ -53,12 +53,13 @@ impl Readiness {
 /// Adds `/healthz`, `/readyz` and `/problems/{slug}`. They expect a [`Readiness`] among the
 /// app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
+    let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
     for (path, route) in [
-        ("/healthz", web::get().to(healthz)),
-        ("/readyz", web::get().to(readyz)),
-        ("/problems/{slug}", web::get().to(explain)),
+        ("/healthz", read().to(healthz)),
+        ("/readyz", read().to(readyz)),
+        ("/problems/{slug}", read().to(explain)),
     ] {
-        config.service(web::resource(path).route(route).default_service(web::to(only_get)));
+        config.service(web::resource(path).route(route).default_service(web::to(read_only)));
     }
 }
 
@@ -71,8 +72,8 @@ async fn readyz(readiness: web::Data<Readiness>) -> Result<HttpResponse, Problem
     Ok(HttpResponse::Ok().json(serde_json::json!({ "status": "ready" })))
 }
 
-async fn only_get() -> Result<HttpResponse, Problem> {
-    Err(Problem::new(Kind::MethodNotAllowed).allow("GET"))
+async fn read_only() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(Kind::MethodNotAllowed).allow("GET, HEAD"))
 }
 
 /// A page about one type of problem. All its text is ours, so nothing needs escaping.

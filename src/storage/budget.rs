@@ -191,9 +191,14 @@ impl Hold {
     /// are many, but only an eighth of all while they are few, so that a rush does not leave
     /// the process large.
     pub(super) fn spare(&self) -> usize {
-        let Budget { total, .. } = *self.share.budget;
-        let used = self.share.budget.used();
-        if used < total / 8 { total / 8 } else { total - used }
+        let total = self.share.budget.total;
+        let state = self.share.budget.lock();
+        if state.all.used < total / 8 {
+            return total / 8;
+        }
+        // A part's blocks come back one by one, its bytes all at once thereafter.
+        let held = state.holds.get(&self.id).map_or(0, |held| held.bytes);
+        total - state.all.used + held
     }
 
     /// Says that the part grows no more: its bytes return as soon as it is sent.

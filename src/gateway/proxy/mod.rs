@@ -99,7 +99,7 @@ impl Client {
         payload: Payload,
     ) -> Result<HttpResponse, Error> {
         let framing = Framing::of(outgoing.headers).map_err(unfit)?;
-        let mut request = self.request(upstream, outgoing, framing, payload)?;
+        let mut request = outgoing_request(upstream, outgoing, framing, payload)?;
         let bodiless = matches!(framing, Framing::None | Framing::Length(0));
         let replayable = bodiless && outgoing.method.is_idempotent();
         if !replayable && self.pool.has_idle(upstream) {
@@ -124,7 +124,7 @@ impl Client {
                     idle = self.pool.take(upstream, replayable);
                 }
                 Err(NoAnswer::Silent(_)) if reused && replayable => {
-                    request = self.request(upstream, outgoing, framing, Payload::None)?;
+                    request = outgoing_request(upstream, outgoing, framing, Payload::None)?;
                 }
                 Err(
                     NoAnswer::Unsent(_, error) | NoAnswer::Silent(error) | NoAnswer::Failed(error),
@@ -132,41 +132,41 @@ impl Client {
             }
         }
     }
+}
 
-    fn request(
-        &self,
-        upstream: &Upstream,
-        outgoing: &Outgoing<'_>,
-        framing: Framing,
-        payload: Payload,
-    ) -> Result<Request<RequestBody>, Error> {
-        if let (Framing::Length(length), Some(max)) = (framing, upstream.max_body_size)
-            && length > max
-        {
-            return Err(Error::new(Kind::TooLarge, Phase::Check));
-        }
-        let identity = Identity {
-            host: upstream.authority(),
-            tenant: outgoing.tenant,
-            request_id: outgoing.request_id,
-            peer: outgoing.peer,
-            peer_is_trusted: outgoing.peer_is_trusted,
-            scheme: outgoing.scheme,
-            http_10: outgoing.version < Version::HTTP_11,
-        };
-        let fields = headers::for_upstream(outgoing.headers, identity, framing).map_err(unfit)?;
-        let target = upstream
-            .target(outgoing.rest, outgoing.query)
-            .ok_or_else(|| Error::new(Kind::Target, Phase::Check))?;
-        let method = http::Method::from_bytes(outgoing.method.as_str().as_bytes())
-            .map_err(|e| Error::new(Kind::Target, Phase::Check).because(e))?;
-        let body = RequestBody::new(payload, framing, upstream.max_body_size);
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.uri_mut() = target;
-        *request.headers_mut() = fields;
-        Ok(request)
+/// The request that goes out; made again when it is sent again.
+fn outgoing_request(
+    upstream: &Upstream,
+    outgoing: &Outgoing<'_>,
+    framing: Framing,
+    payload: Payload,
+) -> Result<Request<RequestBody>, Error> {
+    if let (Framing::Length(length), Some(max)) = (framing, upstream.max_body_size)
+        && length > max
+    {
+        return Err(Error::new(Kind::TooLarge, Phase::Check));
     }
+    let identity = Identity {
+        host: upstream.authority(),
+        tenant: outgoing.tenant,
+        request_id: outgoing.request_id,
+        peer: outgoing.peer,
+        peer_is_trusted: outgoing.peer_is_trusted,
+        scheme: outgoing.scheme,
+        http_10: outgoing.version < Version::HTTP_11,
+    };
+    let fields = headers::for_upstream(outgoing.headers, identity, framing).map_err(unfit)?;
+    let target = upstream
+        .target(outgoing.rest, outgoing.query)
+        .ok_or_else(|| Error::new(Kind::Target, Phase::Check))?;
+    let method = http::Method::from_bytes(outgoing.method.as_str().as_bytes())
+        .map_err(|e| Error::new(Kind::Target, Phase::Check).because(e))?;
+    let body = RequestBody::new(payload, framing, upstream.max_body_size);
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = target;
+    *request.headers_mut() = fields;
+    Ok(request)
 }
 
 /// A new connection, unless the request turns out to be broken meanwhile.

@@ -95,8 +95,7 @@ async fn sweep(pool: Weak<Pool>) {
 /// A connection in use, and where it goes afterwards.
 pub(super) struct Lease {
     pub(super) connection: Box<Connection>,
-    pub(super) idle_timeout: Duration,
-    upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<Upstream>,
     pool: Rc<Pool>,
 }
 
@@ -106,12 +105,7 @@ impl Lease {
         upstream: &Arc<Upstream>,
         pool: &Rc<Pool>,
     ) -> Self {
-        Self {
-            connection,
-            idle_timeout: upstream.idle_timeout,
-            upstream: Arc::clone(upstream),
-            pool: Rc::clone(pool),
-        }
+        Self { connection, upstream: Arc::clone(upstream), pool: Rc::clone(pool) }
     }
 
     /// To the pool if another request may follow on the connection; else it is closed.
