@@ -54,13 +54,13 @@ impl Readiness {
 /// app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
     let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    for (path, route) in [
-        ("/healthz", read().to(healthz)),
-        ("/readyz", read().to(readyz)),
-        ("/problems/{slug}", read().to(explain)),
-    ] {
-        config.service(web::resource(path).route(route).default_service(web::to(read_only)));
-    }
+    let resource =
+        |path: &str, route| web::resource(path).route(route).default_service(web::to(read_only));
+    config
+        .service(resource("/healthz", read().to(healthz)))
+        .service(resource("/readyz", read().to(readyz)))
+        // A scope, so that other paths are not matched against the pattern.
+        .service(web::scope("/problems").service(resource("/{slug}", read().to(explain))));
 }
 
 async fn healthz() -> HttpResponse {

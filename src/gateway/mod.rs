@@ -107,8 +107,10 @@ impl Gateway {
                 let admitted = context.req_data();
                 admitted.get::<Admitted>().is_some_and(|a| a.service.is_module(name))
             });
-            scope =
-                scope.service(web::scope("/{service}").guard(internal).configure(module.routes));
+            // The guard stands before the pattern: a remote service's request is not matched
+            // against one.
+            let module = web::scope("/{service}").configure(module.routes);
+            scope = scope.service(web::scope("").guard(internal).service(module));
         }
         scope.default_service(web::to(forward)).wrap(Admission::new(self))
     }

@@ -232,8 +232,9 @@ where
         self.buffer = if self.buffer.is_empty() {
             chunk
         } else {
-            let mut joined = BytesMut::with_capacity(self.buffer.len() + chunk.len());
-            joined.extend_from_slice(&self.buffer);
+            // Grows in place where nobody else holds these bytes: many small chunks stay cheap.
+            let held = std::mem::take(&mut self.buffer).try_into_mut();
+            let mut joined = held.unwrap_or_else(|shared| BytesMut::from(&shared[..]));
             joined.extend_from_slice(&chunk);
             joined.freeze()
         };
