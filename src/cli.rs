@@ -9,10 +9,13 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+};
 
 use crate::{
-    app::Application,
+    app::{Application, Stopper},
     edge,
     settings::{self, Settings, Sources},
 };
@@ -20,8 +23,8 @@ use crate::{
 /// The exit status for settings that cannot be used.
 const BAD_SETTINGS: u8 = 2;
 
-/// How long `healthcheck` waits for the server.
-const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long `healthcheck` waits for the server: longer than readiness waits for the store.
+const HEALTHCHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An API gateway with tenant-scoped image uploads into S3, in one binary.
 #[derive(Debug, Parser)]
@@ -90,27 +93,29 @@ fn serve(settings: Settings) -> ExitCode {
             .await
             .map_err(|error| (error.to_string(), BAD_SETTINGS))?;
         log.flush();
-        let stopper = application.stopper();
-        let stop = async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            actix_rt::spawn(async move {
-                tokio::select! {
-                    _ = terminate.recv() => {}
-                    _ = interrupt.recv() => {}
-                }
-                stopper.stop().await;
-            });
-            Ok(())
-        };
-        stop.await.map_err(failed_to_serve)?;
-        application.run().await.map_err(failed_to_serve)
+        let stopped = stop_on_signal(application.stopper()).map_err(failed_to_serve)?;
+        application.run().await.map_err(failed_to_serve)?;
+        // The server only ends when it was stopped: let that be told, too.
+        stopped.await.map_err(|error| failed_to_serve(error.into()))
     });
     drop(log);
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err((message, status)) => fail(&message, status),
     }
+}
+
+/// Stops the application on SIGTERM or SIGINT; the handle ends once it has stopped.
+fn stop_on_signal(stopper: Stopper) -> std::io::Result<JoinHandle<()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(actix_rt::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stopper.stop().await;
+    }))
 }
 
 fn failed_to_serve(error: std::io::Error) -> (String, u8) {
