@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll},
+    task::{self, Context, Poll},
     time::Instant,
 };
 
@@ -33,7 +33,14 @@ use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 use uuid::Uuid;
 
-use crate::problem::{Kind, Problem};
+use crate::{
+    problem::{Kind, Problem},
+    telemetry::access::{self, AccessLine},
+};
+
+/// What `Allow` says where a method is known nowhere: `CONNECT` asks for a kind of proxy that
+/// this is not.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The header that carries a request's id, both ways.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -72,7 +79,7 @@ pub struct Labels(Rc<RefCell<LabelValues>>);
 struct LabelValues {
     service: Option<Arc<str>>,
     tenant: Option<Arc<str>>,
-    received: u64,
+    received: Option<u64>,
 }
 
 impl Labels {
@@ -85,7 +92,7 @@ impl Labels {
 
     /// Tells how many bytes of body came in.
     pub fn received(&self, bytes: u64) {
-        self.0.borrow_mut().received = bytes;
+        self.0.borrow_mut().received = Some(bytes);
     }
 }
 
@@ -179,7 +186,17 @@ where
         access.work = Some(self.work.token());
         request.extensions_mut().insert(access.request_id.clone());
         request.extensions_mut().insert(access.labels.clone());
-        EdgeFuture { inner: self.service.call(request), access: Some(access) }
+        if *request.method() == Method::CONNECT {
+            let problem = Problem::new(Kind::MethodNotAllowed).allow(METHODS);
+            let inner = Inner::Refused { error: Some(problem.into()) };
+            return EdgeFuture { inner, access: Some(access) };
+        }
+        let called = catch_unwind(AssertUnwindSafe(|| self.service.call(request)));
+        let inner = match called {
+            Ok(future) => Inner::Called { future },
+            Err(panic) => Inner::Refused { error: Some(panicked(&*panic)) },
+        };
+        EdgeFuture { inner, access: Some(access) }
     }
 }
 
@@ -187,8 +204,16 @@ pin_project! {
     /// A request on its way through the layers below.
     pub struct EdgeFuture<F> {
         #[pin]
-        inner: F,
+        inner: Inner<F>,
         access: Option<Access>,
+    }
+}
+
+pin_project! {
+    #[project = InnerProjection]
+    enum Inner<F> {
+        Called { #[pin] future: F },
+        Refused { error: Option<Error> },
     }
 }
 
@@ -201,13 +226,19 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // A panic must still be answered and logged with the request's id. What it may have
-        // left half-done belongs to this request alone.
-        let polled = catch_unwind(AssertUnwindSafe(|| this.inner.poll(cx)));
-        let outcome = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(outcome)) => outcome,
-            Err(panic) => Err(Problem::new(Kind::Internal).because(panic_message(&*panic)).into()),
+        let outcome = match this.inner.project() {
+            // A panic must still be answered and logged with the request's id. What it may have
+            // left half-done belongs to this request alone.
+            InnerProjection::Called { future } => {
+                match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                    Ok(polled) => task::ready!(polled),
+                    Err(panic) => Err(panicked(&*panic)),
+                }
+            }
+            InnerProjection::Refused { error } => match error.take() {
+                Some(error) => Err(error),
+                None => return Poll::Pending,
+            },
         };
         let Some(access) = this.access.take() else {
             return Poll::Pending;
@@ -217,6 +248,10 @@ where
             Err(error) => Err(finish_without_request(&error, access)),
         })
     }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    Problem::new(Kind::Internal).because(panic_message(panic)).into()
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
@@ -249,8 +284,10 @@ fn finish_without_request(error: &Error, mut access: Access) -> Error {
     access.status = rendered.status();
     let request_id = access.request_id.clone();
     match error.as_error::<Problem>() {
-        Some(problem) => Rendered { kind: problem.kind(), request_id }.into(),
-        None => Rendered { kind: Kind::Internal, request_id }.into(),
+        Some(problem) => {
+            Rendered { kind: problem.kind(), allow: problem.allowed(), request_id }.into()
+        }
+        None => Rendered { kind: Kind::Internal, allow: None, request_id }.into(),
     }
 }
 
@@ -258,6 +295,7 @@ fn finish_without_request(error: &Error, mut access: Access) -> Error {
 #[derive(Debug)]
 struct Rendered {
     kind: Kind,
+    allow: Option<&'static str>,
     request_id: RequestId,
 }
 
@@ -273,7 +311,12 @@ impl ResponseError for Rendered {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let mut response = Problem::new(self.kind).respond(self.request_id.as_str());
+        let problem = Problem::new(self.kind);
+        let problem = match self.allow {
+            Some(methods) => problem.allow(methods),
+            None => problem,
+        };
+        let mut response = problem.respond(self.request_id.as_str());
         response.headers_mut().insert(REQUEST_ID, self.request_id.0.clone());
         response
     }
@@ -287,6 +330,7 @@ pub fn refuse(head: &actix_http::RequestHead, problem: Problem) -> HttpResponse 
     let mut response = access.render(&error);
     response.headers_mut().insert(REQUEST_ID, access.request_id.0.clone());
     access.status = response.status();
+    access.complete = true;
     response
 }
 
@@ -362,27 +406,29 @@ impl Access {
 
 impl Drop for Access {
     fn drop(&mut self) {
+        if !access::enabled() {
+            return;
+        }
         let labels = self.labels.0.borrow();
         let (problem, reason) = match self.problem {
             Some((kind, reason)) => (Some(kind.slug()), reason),
             None => (None, None),
         };
-        tracing::info!(
-            target: "gatehouse::access",
-            request_id = self.request_id.as_str(),
-            method = self.method.as_str(),
-            path = self.uri.path(),
-            service = labels.service.as_deref(),
-            tenant = labels.tenant.as_deref(),
-            status = self.status.as_u16(),
+        access::write(&AccessLine {
+            request_id: self.request_id.as_str(),
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            service: labels.service.as_deref(),
+            tenant: labels.tenant.as_deref(),
+            status: self.status.as_u16(),
             problem,
             reason,
-            received = labels.received,
-            sent = self.sent,
-            complete = self.complete,
-            duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            peer = self.peer.map(tracing::field::display),
-        );
+            received: labels.received,
+            sent: self.sent,
+            complete: self.complete,
+            duration: self.started.elapsed(),
+            peer: self.peer,
+        });
     }
 }
 
@@ -409,7 +455,9 @@ impl<B: MessageBody> MessageBody for CountedBody<B> {
         let this = self.project();
         let polled = this.body.poll_next(cx);
         match &polled {
-            Poll::Ready(Some(Ok(chunk))) => this.access.sent += chunk.len() as u64,
+            Poll::Ready(Some(Ok(chunk))) if this.access.method != Method::HEAD => {
+                this.access.sent += chunk.len() as u64;
+            }
             Poll::Ready(None) => this.access.complete = true,
             _ => {}
         }

@@ -23,7 +23,7 @@ macro_rules! kinds {
         pub enum Kind { $($variant),* }
 
         impl Kind {
-            /// Every type, in the order of the contract's table.
+            /// Every type.
             pub const ALL: &[Kind] = &[$(Kind::$variant),*];
 
             /// The last part of the type's URI, `/problems/{slug}`.
@@ -181,6 +181,11 @@ impl Problem {
         self.kind
     }
 
+    /// The methods of the `Allow` field, if any.
+    pub fn allowed(&self) -> Option<&'static str> {
+        self.allow
+    }
+
     /// The one-word cause, if any.
     pub fn reason_word(&self) -> Option<&'static str> {
         self.reason
@@ -188,14 +193,7 @@ impl Problem {
 
     /// The cause and its causes in one line, for the log.
     pub fn chain(&self) -> Option<String> {
-        let mut error: &(dyn StdError + 'static) = self.cause.as_deref()?;
-        let mut line = error.to_string();
-        while let Some(source) = error.source() {
-            line.push_str(": ");
-            line.push_str(&source.to_string());
-            error = source;
-        }
-        Some(line)
+        self.cause.as_deref().map(|cause| chain(cause))
     }
 
     /// The answer, with `instance` telling the request's id.
@@ -238,6 +236,18 @@ impl Problem {
         }
         response
     }
+}
+
+/// An error and its causes in one line, for the log.
+pub fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
 }
 
 impl From<Kind> for Problem {

@@ -31,10 +31,15 @@ pub async fn upload_form(
     let size_hint = acceptable_body(&request)?;
     let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     let boundary = multipart::boundary(content_type.unwrap_or_default())?;
-    let mut body = body(payload, &uploads);
-    let stored = uploads.take_form(&tenant.0, customer, &mut body, &boundary, size_hint).await;
-    tell_received(&request, &body);
-    Ok(created(&stored?))
+    let mut body = UploadBody::of(&request, payload, &uploads);
+    let stored = uploads.take_form(&tenant.0, customer, &mut body.body, &boundary, size_hint).await;
+    match stored {
+        // A chunked body whose first chunk is the last is no body at all.
+        Err(Error::MultipartInvalid(_)) if body.body.received() == 0 => {
+            Err(Error::FileMissing.into())
+        }
+        stored => Ok(created(&stored?)),
+    }
 }
 
 /// `PUT customer-images/upload/{customerId}/{fileName}`: an image as the body, for `curl -T`.
@@ -51,9 +56,8 @@ pub async fn upload_raw(
     if size_hint.is_some_and(|size| size > limit) {
         return Err(Error::TooLarge(limit).into());
     }
-    let mut body = body(payload, &uploads);
-    let stored = uploads.take_raw(&tenant.0, customer, &name, &mut body, size_hint).await;
-    tell_received(&request, &body);
+    let mut body = UploadBody::of(&request, payload, &uploads);
+    let stored = uploads.take_raw(&tenant.0, customer, &name, &mut body.body, size_hint).await;
     Ok(created(&stored?))
 }
 
@@ -90,16 +94,29 @@ fn acceptable_body(request: &HttpRequest) -> Result<Option<u64>, Error> {
     if has_body { Ok(length) } else { Err(Error::FileMissing) }
 }
 
-fn body(payload: web::Payload, uploads: &Uploads) -> Body {
-    let settings = uploads.settings();
-    let rate =
-        MinRate { bytes_per_second: settings.min_rate.as_u64(), window: settings.min_rate_window };
-    Body::new(payload, rate)
+/// A body that tells the access line how much of it came, even when the client leaves.
+struct UploadBody {
+    body: Body,
+    labels: Option<Labels>,
 }
 
-fn tell_received(request: &HttpRequest, body: &Body) {
-    if let Some(labels) = request.extensions().get::<Labels>() {
-        labels.received(body.received());
+impl UploadBody {
+    fn of(request: &HttpRequest, payload: web::Payload, uploads: &Uploads) -> Self {
+        let settings = uploads.settings();
+        let rate = MinRate {
+            bytes_per_second: settings.min_rate.as_u64(),
+            window: settings.min_rate_window,
+        };
+        let labels = request.extensions().get::<Labels>().cloned();
+        Self { body: Body::new(payload, rate), labels }
+    }
+}
+
+impl Drop for UploadBody {
+    fn drop(&mut self) {
+        if let Some(labels) = &self.labels {
+            labels.received(self.body.received());
+        }
     }
 }
 

@@ -308,9 +308,7 @@ impl From<image::Error> for Error {
     fn from(error: image::Error) -> Self {
         match error {
             image::Error::Unsupported => Self::ImageUnsupported,
-            image::Error::Invalid(what) => {
-                Self::ImageInvalid(format!("The image's head is broken: {what}."))
-            }
+            image::Error::Invalid(what) => Self::ImageInvalid(what.to_owned()),
         }
     }
 }

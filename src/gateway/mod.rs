@@ -84,15 +84,18 @@ impl Gateway {
     }
 
     /// The decision of [`Gateway::admit`] for a client that waits for `100 Continue`. Paths that
-    /// are not this gateway's are not its to refuse.
+    /// are not for a service of this gateway are not its to refuse.
     ///
     /// # Errors
     /// Why the request is refused.
     pub fn expect(&self, head: &actix_http::RequestHead) -> Result<(), Problem> {
-        if head.uri.path().starts_with(self.prefix) {
-            self.admit(head)?;
+        let below = head.uri.path().strip_prefix(self.prefix);
+        let ours = below.is_some_and(|tail| tail.starts_with('/'));
+        match self.admit(head) {
+            Err(Kind::ServiceNotFound) if self.prefix.is_empty() => Ok(()),
+            Err(kind) if ours => Err(kind.into()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The scope that serves this gateway's paths: each module behind a guard that asks whether
@@ -116,7 +119,7 @@ impl Gateway {
     }
 }
 
-/// Passes a request on to its remote service. A module's unknown routes end here too.
+/// Passes a request on to its remote service.
 async fn forward(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
     let (admitted, request_id) = {
         let extensions = request.extensions();

@@ -1,5 +1,6 @@
 //! Logs: what they look like, and where they go.
 
+pub mod access;
 mod json;
 mod writer;
 
@@ -73,10 +74,11 @@ impl Settings {
     /// Starts logging to standard output for this process; once only. Lines stand in a buffer
     /// for up to a tenth of a second; dropping the answer writes the rest.
     pub fn start(&self) -> LogGuard {
-        let log = LogWriter::new();
         let json = self.log_format.is_json();
+        let log = LogWriter::new(json);
         let subscriber =
             tracing_subscriber::fmt().with_env_filter(self.filter()).with_writer(log.clone());
+        access::start(log.clone(), json);
         // A second start in one process keeps the first: nothing is lost but the settings' say.
         let _ = if json {
             subscriber.fmt_fields(JsonFields::new()).event_format(JsonLines).try_init()

@@ -7,7 +7,7 @@ use std::{
     io::{self, Write},
     mem,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tracing_subscriber::fmt::MakeWriter;
@@ -29,11 +29,13 @@ struct Buffer {
 #[derive(Clone)]
 pub(super) struct LogWriter {
     shared: Arc<(Mutex<Buffer>, Condvar)>,
+    json: bool,
 }
 
 impl LogWriter {
-    pub(super) fn new() -> Self {
-        let log = Self { shared: Arc::default() };
+    /// A writer of lines that are JSON or text, with its thread.
+    pub(super) fn new(json: bool) -> Self {
+        let log = Self { shared: Arc::default(), json };
         let writer = log.clone();
         let spawned =
             std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run());
@@ -56,16 +58,24 @@ impl LogWriter {
         }
     }
 
+    /// Writes all lines so far.
     pub(super) fn write_out(&self) {
-        let Buffer { bytes, dropped } = mem::take(&mut *self.lock());
+        // Whoever has the output first writes first: lines keep their order.
         let mut out = io::stdout().lock();
+        let Buffer { bytes, dropped } = mem::take(&mut *self.lock());
         // A log that cannot be written has nowhere to say so.
         let _ = out.write_all(&bytes);
         if dropped > 0 {
-            let _ = writeln!(
-                out,
-                "{{\"level\":\"WARN\",\"message\":\"{dropped} log lines were dropped: standard output is too slow\"}}"
-            );
+            let time = humantime::format_rfc3339_micros(SystemTime::now());
+            let what = format!("{dropped} log lines were dropped: standard output is too slow");
+            let _ = if self.json {
+                writeln!(
+                    out,
+                    "{{\"timestamp\":\"{time}\",\"level\":\"WARN\",\"target\":\"gatehouse::telemetry\",\"message\":\"{what}\"}}"
+                )
+            } else {
+                writeln!(out, "{time}  WARN gatehouse::telemetry: {what}")
+            };
         }
         let _ = out.flush();
     }

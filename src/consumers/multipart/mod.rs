@@ -23,6 +23,8 @@ use super::error::Error;
 
 /// The longest boundary, RFC 2046 section 5.1.1.
 const MAX_BOUNDARY: usize = 70;
+/// Blanks that may stand between a boundary and its line end.
+const MAX_PADDING: usize = 256;
 /// Bytes that may stand before the first boundary, and after the last.
 const MAX_AROUND: usize = 16 << 10;
 
@@ -163,12 +165,20 @@ where
         self.fill_to(2).await?;
         if self.buffer.starts_with(b"--") {
             let _ = self.buffer.split_to(2);
+            if self.buffer.first().is_some_and(|b| !matches!(b, b'\r' | b' ' | b'\t')) {
+                return Err(Error::MultipartInvalid(
+                    "The last boundary is followed by other bytes.",
+                ));
+            }
             self.epilogue().await?;
             self.state = State::End;
             return Ok(true);
         }
         // RFC 2046 lets blanks stand between a boundary and its line end.
-        while self.buffer.first().is_some_and(|b| matches!(b, b' ' | b'\t')) {
+        for _ in 0..MAX_PADDING {
+            if !self.buffer.first().is_some_and(|b| matches!(b, b' ' | b'\t')) {
+                break;
+            }
             let _ = self.buffer.split_to(1);
             self.fill_to(2).await?;
         }
@@ -194,16 +204,18 @@ where
 
     async fn part_headers(&mut self) -> Result<Disposition, Error> {
         let limit = self.limits.part_headers;
+        let mut searched = 0;
         let end = loop {
             if self.buffer.starts_with(b"\r\n") {
                 break 0;
             }
-            if let Some(at) = memchr::memmem::find(&self.buffer, b"\r\n\r\n") {
-                break at + 2;
+            if let Some(at) = memchr::memmem::find(&self.buffer[searched..], b"\r\n\r\n") {
+                break searched + at + 2;
             }
-            if self.buffer.len() > limit {
+            if self.buffer.len() >= limit + 2 {
                 break self.buffer.len();
             }
+            searched = self.buffer.len().saturating_sub(3);
             self.fill().await?;
         };
         if end > limit {

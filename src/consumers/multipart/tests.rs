@@ -154,6 +154,8 @@ proptest! {
         lengths in prop::collection::vec(1_usize..24, 1..5),
     ) {
         let body = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n".to_owned() + &tokens.concat();
+        // actix-multipart takes a lone CR for a line end here, and so bytes of the file for a boundary.
+        prop_assume!(!body.contains("\r--b"));
         if let (Ok(ours), Ok(theirs)) = (read(body.as_bytes(), &lengths), read_by_actix(body.as_bytes(), &lengths)) {
             prop_assert_eq!(ours, theirs);
         }

@@ -1,3 +1,5 @@
+//! That what is granted never passes the limits, and that nobody waits for ever.
+
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     thread,

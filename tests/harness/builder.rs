@@ -1,0 +1,201 @@
+//! What the binary is started with, and how it is started.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::App;
+use super::minio::{Minio, minio};
+
+/// How long the binary may take to listen, in a debug build on a busy machine.
+const START: Duration = Duration::from_secs(20);
+
+/// What the binary is to be started with.
+#[derive(Default)]
+pub struct Builder {
+    env: Vec<(String, String)>,
+    file: String,
+    bucket: Option<(String, Minio)>,
+    consumers: bool,
+}
+
+impl Builder {
+    /// Sets a key by its variable, `SERVER__WORKERS` for `[server] workers`.
+    pub fn set(self, key: &str, value: &str) -> Self {
+        self.env(&format!("GATEHOUSE__{key}"), value)
+    }
+
+    /// Sets a variable of any name.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds to the settings file.
+    pub fn file(mut self, toml: &str) -> Self {
+        self.file.push_str(toml);
+        self.file.push('\n');
+        self
+    }
+
+    /// Adds a remote service, with more lines for its table.
+    pub fn service(self, name: &str, url: &str, more: &str) -> Self {
+        self.file(&format!("[services.{name}]\nurl = \"{url}\"\n{more}"))
+    }
+
+    /// Lets `/consumers/…` be served on a port of its own too.
+    pub fn consumers(mut self) -> Self {
+        self.consumers = true;
+        self.set("CONSUMERS__LISTEN", "127.0.0.1:0")
+    }
+
+    /// Stores into this bucket.
+    pub fn s3(mut self, store: &Minio, bucket: &str) -> Self {
+        self.bucket = Some((bucket.into(), store.handle()));
+        self.env("S3_BUCKET", bucket)
+            .env("AWS_ENDPOINT_URL_S3", &store.endpoint)
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_ACCESS_KEY_ID", &store.access_key)
+            .env("AWS_SECRET_ACCESS_KEY", &store.secret_key)
+    }
+
+    /// Stores into a fresh bucket of the MinIO that all tests share.
+    pub async fn minio(self) -> Self {
+        let store = minio().await;
+        let bucket = store.fresh_bucket().await;
+        self.s3(store, &bucket)
+    }
+
+    /// The command with these arguments and no settings but the given ones, and the folder it
+    /// runs in.
+    fn command(&self, arguments: &[&str]) -> (Command, TempDir) {
+        let folder = tempfile::Builder::new().prefix("gatehouse-test-").tempdir().unwrap();
+        std::fs::write(folder.path().join("settings.toml"), &self.file).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+        command.args(arguments).current_dir(folder.path()).env_clear();
+        command.envs(self.env.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null());
+        (command, folder)
+    }
+
+    /// Runs it to its end, which must come by itself.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        let (mut command, _folder) = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let read = |mut from: Box<dyn Read + Send>| {
+            std::thread::spawn(move || {
+                let mut text = String::new();
+                from.read_to_string(&mut text).expect("text");
+                text
+            })
+        };
+        let (out, err) = (read(Box::new(out)), read(Box::new(err)));
+        let Some(status) = wait(&mut child, START) else {
+            let _ = child.kill();
+            panic!("still runs: {arguments:?} {}", out.join().unwrap());
+        };
+        Ended { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
+    }
+
+    /// Starts the server and waits until it listens.
+    pub async fn start(mut self) -> App {
+        for (key, value) in [("SERVER__LISTEN", "127.0.0.1:0"), ("STORAGE__LOCAL__ROOT", "objects")]
+        {
+            if !self.env.iter().any(|(name, _)| name.ends_with(key)) {
+                self = self.set(key, value);
+            }
+        }
+        let (mut command, folder) = self.command(&[]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let (events, mut seen) = watch::channel(0);
+        let log = Arc::new(Mutex::new(Log::default()));
+        for stream in [
+            Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>,
+            Box::new(child.stderr.take().unwrap()),
+        ] {
+            let (log, events) = (Arc::clone(&log), events.clone());
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    log.lock().unwrap().push(&line);
+                    events.send_modify(|count| *count += 1);
+                }
+            });
+        }
+        drop(events);
+        let mut app = App::new(child, folder, log, self.bucket);
+        let listens = async {
+            loop {
+                let found = app.log.lock().unwrap().listening;
+                match found {
+                    (Some(addr), consumers) if consumers.is_some() || !self.consumers => {
+                        break Some((addr, consumers));
+                    }
+                    // An end of its output is the end of the process.
+                    _ => seen.changed().await.ok()?,
+                }
+            }
+        };
+        let Ok(Some((addr, consumers))) = tokio::time::timeout(START, listens).await else {
+            panic!("does not listen: {}", app.log_text());
+        };
+        app.addr = addr;
+        app.consumers_addr = consumers;
+        app
+    }
+}
+
+/// How a run ended.
+pub struct Ended {
+    pub status: ExitStatus,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// What the binary has logged.
+#[derive(Default)]
+pub struct Log {
+    pub text: String,
+    listening: (Option<SocketAddr>, Option<SocketAddr>),
+}
+
+impl Log {
+    fn push(&mut self, line: &str) {
+        writeln!(self.text, "{line}").unwrap();
+        let Ok(event) = serde_json::from_str::<Value>(line) else { return };
+        let field = |name: &str| {
+            let found = event.get(name).or_else(|| event.get("fields")?.get(name))?;
+            Some(found.as_str()?.to_owned())
+        };
+        if field("message").is_some_and(|message| message.starts_with("listening")) {
+            let addr = field("addr").and_then(|addr| addr.parse().ok());
+            match field("listener").as_deref() {
+                Some("consumers") => self.listening.1 = addr,
+                _ => self.listening.0 = addr,
+            }
+        }
+    }
+}
+
+/// Waits for a child's end; `None` when it does not come in time.
+fn wait(child: &mut Child, time: Duration) -> Option<ExitStatus> {
+    let until = Instant::now() + time;
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        if Instant::now() >= until {
+            return None;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}

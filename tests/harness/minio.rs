@@ -1,0 +1,235 @@
+//! A real MinIO: the one named in the environment, else one that the tests start from `PATH`,
+//! from a cache folder, or build there once. It ends with the test process, however that ends.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use tokio::sync::OnceCell;
+
+const VERSION: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
+
+/// Keeps what it runs from outliving the tests: it waits for the end of its input, which comes
+/// when the test process is gone, and then kills it and removes its folder, unless told to keep it.
+const GUARD: &str = r#"
+trap '' INT TERM
+folder=$1; shift
+"$@" </dev/null >"$folder/log" 2>&1 &
+read -r word
+kill -9 $!
+wait
+[ "$word" = keep ] || rm -rf "$folder"
+"#;
+
+/// A store to test against.
+pub struct Minio {
+    pub endpoint: String,
+    pub access_key: String,
+    pub secret_key: String,
+    /// The process and its folder, where these tests started it.
+    child: Option<Child>,
+    folder: Option<PathBuf>,
+}
+
+/// The store that all tests share.
+pub async fn minio() -> &'static Minio {
+    static SHARED: OnceCell<Minio> = OnceCell::const_new();
+    SHARED
+        .get_or_init(|| async {
+            let given = |name: &str| std::env::var(format!("GATEHOUSE_TEST_S3_{name}")).ok();
+            match given("ENDPOINT") {
+                None => Minio::start().await,
+                Some(endpoint) => Minio::at(
+                    endpoint,
+                    given("ACCESS_KEY").expect("GATEHOUSE_TEST_S3_ACCESS_KEY"),
+                    given("SECRET_KEY").expect("GATEHOUSE_TEST_S3_SECRET_KEY"),
+                ),
+            }
+        })
+        .await
+}
+
+impl Minio {
+    /// A store that runs already.
+    pub fn at(endpoint: String, access_key: String, secret_key: String) -> Self {
+        Self { endpoint, access_key, secret_key, child: None, folder: None }
+    }
+
+    /// The same store for somebody who only looks into it.
+    pub fn handle(&self) -> Self {
+        Self::at(self.endpoint.clone(), self.access_key.clone(), self.secret_key.clone())
+    }
+
+    /// A store of a test's own, on a free port.
+    pub async fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("gatehouse-minio-").tempdir().unwrap().keep();
+        let mut minio = Self {
+            endpoint: String::new(),
+            access_key: "gatehouse-tests".into(),
+            secret_key: "gatehouse-tests-secret".into(),
+            child: None,
+            folder: Some(folder),
+        };
+        // A port that is free now may be taken before the store listens: then another.
+        for _ in 0..5 {
+            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            minio.endpoint = format!("http://{free}");
+            if minio.answers_at(free).await {
+                return minio;
+            }
+            minio.stop();
+        }
+        panic!("MinIO does not answer: {}", minio.log());
+    }
+
+    /// Starts the process and waits until it answers, or has ended.
+    async fn answers_at(&mut self, addr: SocketAddr) -> bool {
+        let folder = self.folder.as_ref().expect("a store that these tests started");
+        let mut command = Command::new("sh");
+        command.args(["-c", GUARD, "guard"]).arg(folder).arg(executable().await);
+        command
+            .args(["server", "--quiet", "--address", &addr.to_string()])
+            .arg(folder.join("data"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("HOME", folder).env("MINIO_BROWSER", "off");
+        command.env("MINIO_ROOT_USER", &self.access_key);
+        command.env("MINIO_ROOT_PASSWORD", &self.secret_key);
+        command.stdin(Stdio::piped()).stdout(Stdio::null());
+        self.child = Some(command.spawn().expect("sh runs"));
+        let client = self.client();
+        for _ in 0..300 {
+            if client.list_buckets().send().await.is_ok() {
+                return true;
+            }
+            if self.log().contains("FATAL") {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        false
+    }
+
+    fn log(&self) -> String {
+        let log = self.folder.as_ref().map(|folder| folder.join("log"));
+        log.and_then(|log| std::fs::read_to_string(log).ok()).unwrap_or_default()
+    }
+
+    /// Ends the process at once; what it stored stays.
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().expect("a running store");
+        let mut guard = child.stdin.take().expect("a guard that listens");
+        guard.write_all(b"keep\n").expect("a guard that listens");
+        drop(guard);
+        child.wait().unwrap();
+    }
+
+    /// Starts it again where it was.
+    pub async fn restart(&mut self) {
+        let addr = self.endpoint.strip_prefix("http://").unwrap().parse().unwrap();
+        assert!(self.answers_at(addr).await, "MinIO does not come back: {}", self.log());
+    }
+
+    /// A client that asks the store directly.
+    pub fn client(&self) -> Client {
+        let keys = Credentials::new(&self.access_key, &self.secret_key, None, None, "tests");
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(&self.endpoint)
+            .credentials_provider(keys)
+            .force_path_style(true)
+            .build();
+        Client::from_conf(config)
+    }
+
+    /// Makes a bucket that no other test has.
+    pub async fn fresh_bucket(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let bucket = format!("test-{}-{count}", uuid::Uuid::now_v7().simple());
+        self.client().create_bucket().bucket(&bucket).send().await.expect("create a bucket");
+        bucket
+    }
+
+    /// All keys of a bucket, in order.
+    pub async fn keys(&self, bucket: &str) -> Vec<String> {
+        let mut pages = self.client().list_objects_v2().bucket(bucket).into_paginator().send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let objects = page.expect("list a bucket").contents.unwrap_or_default();
+            keys.extend(objects.into_iter().filter_map(|object| object.key));
+        }
+        keys
+    }
+
+    /// The bytes and the Content-Type of an object.
+    pub async fn object(&self, bucket: &str, key: &str) -> (Vec<u8>, String) {
+        let object = self.client().get_object().bucket(bucket).key(key).send().await;
+        let object = object.unwrap_or_else(|e| panic!("{key}: {e:?}"));
+        let kind = object.content_type().unwrap_or_default().to_owned();
+        (object.body.collect().await.expect("read an object").to_vec(), kind)
+    }
+
+    /// How many multipart uploads of exactly this key are unfinished.
+    pub async fn unfinished(&self, bucket: &str, key: &str) -> usize {
+        let list = self.client().list_multipart_uploads().bucket(bucket).prefix(key).send();
+        list.await.expect("list uploads").uploads().len()
+    }
+}
+
+impl Drop for Minio {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+        if let Some(folder) = &self.folder {
+            let _ = std::fs::remove_dir_all(folder);
+        }
+    }
+}
+
+/// Where the program is; builds it where it is not.
+async fn executable() -> PathBuf {
+    if Command::new("minio").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        return "minio".into();
+    }
+    let cache = std::env::var_os("GATEHOUSE_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/gatehouse")));
+    let bin = cache.expect("HOME or GATEHOUSE_CACHE is set").join("bin");
+    let minio = bin.join("minio");
+    if !minio.exists() {
+        tokio::task::spawn_blocking(move || build(&bin)).await.unwrap();
+    }
+    minio
+}
+
+/// Builds it, one process at a time; what another has built meanwhile is taken.
+fn build(bin: &Path) {
+    std::fs::create_dir_all(bin).expect("a cache folder");
+    let lock = File::create(bin.join("minio.lock")).expect("a lock file");
+    lock.lock().expect("a lock");
+    if bin.join("minio").exists() {
+        return;
+    }
+    let _ = writeln!(std::io::stderr(), "building MinIO once, about five minutes ...");
+    // Into a folder of its own, so that half a program is never taken for a whole one.
+    let fresh = tempfile::tempdir_in(bin).expect("a folder to build into");
+    let mut go = Command::new("go");
+    go.arg("install").arg(format!("github.com/minio/minio@{VERSION}"));
+    go.env("GOBIN", fresh.path()).env("CGO_ENABLED", "0");
+    let built = go.status().is_ok_and(|status| status.success());
+    assert!(
+        built,
+        "the tests need a MinIO: put `minio` on PATH, install Go so that they can build it, or \
+         name a store in GATEHOUSE_TEST_S3_ENDPOINT, _ACCESS_KEY and _SECRET_KEY"
+    );
+    std::fs::rename(fresh.path().join("minio"), bin.join("minio")).expect("move it into place");
+}

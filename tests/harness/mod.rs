@@ -1,0 +1,18 @@
+//! What the tests are made with: the real binary, a real MinIO, a raw HTTP client, a raw
+//! upstream, images and multipart bodies made byte by byte.
+
+pub mod app;
+pub mod builder;
+pub mod curl;
+pub mod http;
+pub mod images;
+pub mod minio;
+pub mod multipart;
+pub mod problem;
+pub mod request;
+pub mod text;
+pub mod upload;
+pub mod upstream;
+
+pub use app::App;
+pub use minio::minio;

@@ -1,0 +1,13 @@
+//! Everything gatehouse promises on the wire, asked of the real binary, a real MinIO and the
+//! real curl. One binary: a file (or a folder of them) an area, the tools in `harness`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says so by failing")]
+
+mod bad_input;
+mod gateway;
+mod harness;
+mod operations;
+mod settings;
+mod storage;
+mod tidy;
+mod uploads;

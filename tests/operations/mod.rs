@@ -1,0 +1,9 @@
+//! The running process: health, ids, problem pages, stopping, slow clients, a store that is
+//! down, memory.
+
+mod answers;
+mod budget;
+mod leaving;
+mod slow;
+mod stop;
+mod store_down;

@@ -1,0 +1,161 @@
+//! The house's lines, held so that a reader can trust them: who may import whom, which
+//! dependencies must not come back, and how long a file may grow.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What each module of `src/` may import of the others. A module that is not here imports none.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("main", &["cli"]),
+    ("cli", &["app", "edge", "settings"]),
+    ("app", &["consumers", "edge", "gateway", "operations", "settings", "storage"]),
+    ("settings", &["consumers", "gateway", "storage", "telemetry"]),
+    ("telemetry", &["problem", "settings"]),
+    ("operations", &["problem", "storage"]),
+    ("edge", &["problem", "telemetry"]),
+    ("tenant", &["problem"]),
+    ("gateway", &["edge", "problem", "settings", "tenant"]),
+    ("consumers", &["edge", "problem", "settings", "storage", "tenant"]),
+    ("storage", &[]),
+    ("problem", &[]),
+];
+
+/// Versions with known faults that have been here, or come with default features.
+const BANNED: &[(&str, &str, &str)] = &[
+    ("h2", "0.3.", "RUSTSEC-2026-0258"),
+    ("rustls", "0.21.", "an unmaintained line"),
+    ("rustls-webpki", "0.101.", "goes with rustls 0.21"),
+    ("brotli", "", "body decoders: RUSTSEC-2026-0447, -0448, -0455"),
+    ("zstd", "", "body decoders: RUSTSEC-2026-0447, -0448, -0455"),
+    ("openssl", "", "TLS is rustls"),
+];
+
+/// Lines of a source file; more than this is more than one subject.
+const MAX_LINES: usize = 450;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push((path.clone(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+    found
+}
+
+fn module_of(path: &Path) -> String {
+    let inside = path.strip_prefix(root().join("src")).unwrap();
+    let first = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The modules that follow `crate::` in a text, in grouped imports too.
+fn imports(text: &str) -> Vec<String> {
+    let mut imported: Vec<String> = Vec::new();
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    for after in code.split("crate::").skip(1) {
+        let name = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+        let Some(group) = after.strip_prefix('{') else {
+            imported.push(name(after));
+            continue;
+        };
+        let mut depth = 0;
+        let mut item = String::new();
+        for c in group.chars() {
+            match c {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => imported.push(name(std::mem::take(&mut item).trim())),
+                c => item.push(c),
+            }
+        }
+        imported.push(name(item.trim()));
+    }
+    imported.retain(|name| !name.is_empty());
+    imported
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let may: BTreeMap<_, _> = MAY_IMPORT.iter().copied().collect();
+    let modules: Vec<_> = may.keys().copied().collect();
+    for (path, text) in sources(&root().join("src")) {
+        let module = module_of(&path);
+        if module == "lib" {
+            continue;
+        }
+        let allowed = may.get(module.as_str()).unwrap_or_else(|| panic!("{module} is not in MAY_IMPORT"));
+        for import in imports(&text) {
+            let foreign = modules.contains(&import.as_str()) && import != module;
+            assert!(!foreign || allowed.contains(&import.as_str()), "{} imports {import}", path.display());
+        }
+    }
+}
+
+#[test]
+fn storage_and_problem_stand_alone() {
+    for (path, text) in sources(&root().join("src/storage")) {
+        assert!(!text.contains("actix"), "{} knows of actix", path.display());
+    }
+    let wiring: Vec<_> = sources(&root().join("src"))
+        .into_iter()
+        .filter(|(path, text)| {
+            let seen = imports(text);
+            seen.iter().any(|m| m == "gateway") && seen.iter().any(|m| m == "operations") && module_of(path) != "app"
+        })
+        .collect();
+    assert!(wiring.is_empty(), "only app.rs sees every module");
+}
+
+#[test]
+fn a_grouped_import_is_seen_whole() {
+    let text = "use crate::{\n    edge::{RequestId, Labels},\n    problem::Kind, tenant,\n};\ncrate::storage::X";
+    assert_eq!(imports(text), ["edge", "problem", "tenant", "storage"]);
+}
+
+#[test]
+fn no_known_bad_version_is_locked() {
+    let lock: toml::Table = fs::read_to_string(root().join("Cargo.lock")).unwrap().parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    assert!(packages.len() > 100, "Cargo.lock was not read");
+    for package in packages {
+        let (name, version) = (package["name"].as_str().unwrap(), package["version"].as_str().unwrap());
+        for (banned, prefix, why) in BANNED {
+            assert!(name != *banned || !version.starts_with(prefix), "{name} {version}: {why}");
+        }
+    }
+}
+
+#[test]
+fn files_keep_to_one_subject() {
+    for folder in ["src", "tests"] {
+        for (path, text) in sources(&root().join(folder)) {
+            let lines = text.lines().count();
+            assert!(lines <= MAX_LINES, "{} has {lines} lines; split it by subject", path.display());
+        }
+    }
+    let main = fs::read_to_string(root().join("src/main.rs")).unwrap();
+    assert!(main.lines().count() <= 60, "src/main.rs only calls the command line");
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    for (path, text) in sources(&root().join("src")) {
+        assert!(text.starts_with("//!"), "{} has no //! at its head", path.display());
+    }
+}
