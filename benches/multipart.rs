@@ -70,7 +70,9 @@ fn multipart(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("multipart 100 KB");
     group.throughput(Throughput::Bytes(100_000));
     group.bench_function("gatehouse", |b| b.iter(|| runtime.block_on(ours(&pieces))));
-    group.bench_function("actix-multipart", |b| b.iter(|| runtime.block_on(actix(&pieces, &headers))));
+    group.bench_function("actix-multipart", |b| {
+        b.iter(|| runtime.block_on(actix(&pieces, &headers)))
+    });
     group.finish();
 }
 

@@ -3,24 +3,30 @@
 use std::{
     future::ready,
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::fd::OwnedFd,
     sync::Arc,
     time::Duration,
 };
 
-use actix_http::{HttpService, Request, Response, body::BoxBody};
+use actix_http::{HttpService, Request, Response, body::BoxBody, error::DispatchError};
 use actix_server::{Server, ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
-use tokio::{net::TcpSocket, time::Instant};
+use tokio::{
+    net::TcpSocket,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing_actix_web::TracingLogger;
 
 use crate::{
+    connection::{ClientStream, Exchange, Limits},
     consumers,
-    edge::{self, Edge, RequestSpan, TrustedProxies},
-    gateway::{self, AuthMode, Gateway, Module, Registry, ServicesSettings},
+    edge::{self, Edge, RequestSpan},
+    gateway::{self, AuthMode, Gateway, Module, Registry, ServicesSettings, TrustedProxies},
     operations::{self, Readiness},
+    problem,
     settings::{ServerSettings, Settings},
     storage::{self, Budget, SharedStorage},
 };
@@ -32,6 +38,16 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long a client that was answered early may go on sending before the connection is cut:
 /// while it sends, it can still read the answer.
 const LINGER: Duration = Duration::from_secs(10);
+
+/// How much longer than actix our own limits wait, since it closes more gently where it does.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long a cut request's uploads may take to clear away what they left in the store.
+const CLEAR_WITHIN: Duration = Duration::from_secs(5);
+
+/// How often the store is swept, and how soon again where that failed: twice as late each time.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
+const SWEEP_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -73,6 +89,8 @@ struct Shared {
     gateway: Gateway,
     /// Requests and commits under way.
     work: TaskTracker,
+    /// Connections that are open.
+    connections: TaskTracker,
     /// Tells every connection to close after its current response.
     draining: CancellationToken,
 }
@@ -116,6 +134,7 @@ impl Application {
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage))),
             gateway: Gateway::new(gateway::PREFIX, registry, trusted.clone()),
             work,
+            connections: TaskTracker::new(),
             draining: CancellationToken::new(),
         };
 
@@ -123,18 +142,22 @@ impl Application {
         let mut server = Server::build()
             .workers(settings.server.worker_count())
             .worker_max_blocking_threads(BLOCKING_THREADS)
-            .shutdown_timeout(timeout.as_secs() + 1)
+            // `Stopper` waits for the connections; there is nothing left to wait for then.
+            .shutdown_timeout(2)
             .disable_signals();
+        let mut listeners = vec![listener.try_clone()?];
         server = serve(server, "gateway", listener, &settings.server, shared.clone())?;
         if let Some(listener) = consumers_listener {
             // The same module behind a table that has nothing else, without the gateway's path.
-            let own = Arc::new(Registry::new(&ServicesSettings::default()));
+            let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
+            listeners.push(listener.try_clone()?);
             let direct = Shared { gateway: Gateway::new("", own, trusted), ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
         let server = server.run();
         let stopper = Stopper {
             server: server.handle(),
+            listeners: listeners.into(),
             storage: Arc::clone(&storage),
             shared,
             drain_delay: settings.server.drain_delay,
@@ -173,6 +196,7 @@ impl Application {
 #[derive(Clone)]
 pub struct Stopper {
     server: ServerHandle,
+    listeners: Arc<[TcpListener]>,
     storage: SharedStorage,
     shared: Shared,
     drain_delay: Duration,
@@ -181,26 +205,49 @@ pub struct Stopper {
 
 impl Stopper {
     /// Turns readiness red, serves on for the drain delay, stops accepting, lets what runs
-    /// finish within the shutdown timeout, and ends the server.
+    /// finish within the shutdown timeout, and ends the server. What is cut then clears away
+    /// what it left in the store.
     pub async fn stop(self) {
         tracing::info!("stopping");
         self.shared.readiness.stop();
         tokio::time::sleep(self.drain_delay).await;
         let deadline = Instant::now() + self.timeout;
-        self.server.pause().await;
+        self.stop_accepting().await;
         self.shared.draining.cancel();
         self.shared.work.close();
+        self.shared.connections.close();
         // A commit whose client has left is nobody's connection: wait for it while the workers live.
-        let finished = tokio::time::timeout_at(deadline, async {
-            self.shared.work.wait().await;
-            self.storage.drain().await;
-            self.server.stop(true).await;
-        });
-        if finished.await.is_err() {
+        let worked = timeout_at(deadline, self.work_done()).await.is_ok();
+        // Answers may still be on their way to slow clients.
+        let closed = timeout_at(deadline, self.shared.connections.wait()).await.is_ok();
+        self.server.stop(closed).await;
+        if !worked {
             tracing::warn!("requests were cut: they did not finish within server.shutdown_timeout");
-            self.server.stop(false).await;
+            if timeout(CLEAR_WITHIN, self.work_done()).await.is_err() {
+                tracing::warn!("unfinished uploads may be left in the store");
+            }
         }
         tracing::info!("stopped");
+    }
+
+    /// Ends when no request runs and the store has nothing left to do.
+    async fn work_done(&self) {
+        self.shared.work.wait().await;
+        self.storage.drain().await;
+    }
+
+    /// Closes the listeners: paused alone, they would let clients connect and wait.
+    async fn stop_accepting(&self) {
+        self.server.pause().await;
+        // Asked for, the pause takes a moment; until then a closed listener is an error to log.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for listener in &*self.listeners {
+            if let Ok(listener) = listener.try_clone() {
+                // The standard library can shut down streams only; the system does not mind. Where
+                // it does, clients wait for the end of the process.
+                let _ = TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both);
+            }
+        }
     }
 }
 
@@ -225,6 +272,7 @@ fn serve(
     shared: Shared,
 ) -> io::Result<ServerBuilder> {
     let header_timeout = settings.header_timeout;
+    let limits = Limits { head: header_timeout, idle: KEEP_ALIVE + GRACE, rest: LINGER + GRACE };
     let address = listener.local_addr()?;
     server.listen(name, listener, move || {
         let app = app(shared.clone()).into_factory().map_err(|error| error.error_response());
@@ -232,23 +280,35 @@ fn serve(
         let gateway = shared.gateway.clone();
         let expect = fn_service(move |request: Request| {
             let head = request.head();
-            let admitted = gateway.expect(head).map_err(|problem| {
-                let refusal: Response<BoxBody> = edge::refuse(head, problem).into();
-                refusal
-            });
-            ready(admitted.map(|()| request))
+            ready(match gateway.expect(head) {
+                Ok(()) => Ok(request),
+                Err(problem) => {
+                    let refusal: Response<BoxBody> = edge::refuse(head, problem).into();
+                    Err(Exchange::refuse(request, refusal))
+                }
+            })
         });
-        HttpService::build()
+        let connections = shared.connections.clone();
+        let accepted = fn_service(move |socket: tokio::net::TcpStream| {
+            // Where it fails, answers are late, not wrong.
+            let _ = socket.set_nodelay(true);
+            let peer = socket.peer_addr().ok();
+            let stream = ClientStream::new(socket, limits, connections.token());
+            ready(Ok::<_, DispatchError>((stream, peer)))
+        });
+        let http = HttpService::build()
             .graceful_shutdown_signal(move || draining.clone().cancelled_owned())
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(header_timeout)
             .client_disconnect_timeout(LINGER)
             .h1_allow_half_closed(false)
-            .tcp_nodelay(true)
             .local_addr(address)
             .expect(expect)
-            .h1(map_config(app, |_| AppConfig::default()))
-            .tcp()
+            .on_connect_ext(|stream: &ClientStream, data| {
+                data.insert(stream.clock());
+            })
+            .h1(map_config(app, |_| AppConfig::default()));
+        accepted.and_then(http)
     })
 }
 
@@ -288,16 +348,31 @@ fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>, mode: Au
     }
 }
 
-/// Clears what an earlier process left unfinished.
+/// Clears what processes that are gone left unfinished: at the start, or as soon as the store can
+/// be reached, and now and then.
 async fn sweep(storage: SharedStorage) {
-    match storage.sweep().await {
-        Ok(0) => {}
-        Ok(cleared) => {
-            tracing::info!(cleared, "unfinished uploads of an earlier process were removed")
-        }
-        Err(error) => tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "unfinished uploads of an earlier process may be left"
-        ),
+    let [soonest, latest] = SWEEP_AGAIN;
+    let mut failing: Option<Duration> = None;
+    loop {
+        let pause = match storage.sweep().await {
+            Ok(cleared) => {
+                if cleared > 0 {
+                    tracing::info!(
+                        cleared,
+                        "unfinished uploads of an earlier process were removed"
+                    );
+                }
+                failing = None;
+                SWEEP_EVERY
+            }
+            Err(error) => {
+                if failing.is_none() {
+                    let cause = problem::chain(&error);
+                    tracing::warn!(cause, "unfinished uploads may be left; trying again");
+                }
+                *failing.insert(failing.map_or(soonest, |pause| latest.min(pause * 2)))
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }

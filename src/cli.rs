@@ -5,17 +5,18 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     path::PathBuf,
     process::ExitCode,
+    rc::Rc,
     time::Duration,
 };
 
 use clap::{Parser, Subcommand};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
 };
 
 use crate::{
-    app::{Application, Stopper},
+    app::{self, Application, Stopper},
     edge,
     settings::{self, Settings, Sources},
 };
@@ -63,7 +64,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Err(error) => return fail(&error.to_string(), BAD_SETTINGS),
     };
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(settings),
+        Command::Serve => serve(settings, &sources),
         Command::Check => check(&settings),
         Command::Healthcheck => healthcheck(settings.server.listen),
     }
@@ -85,37 +86,80 @@ fn check(settings: &Settings) -> ExitCode {
     }
 }
 
-fn serve(settings: Settings) -> ExitCode {
-    let log = settings.telemetry.start();
+fn serve(settings: Settings, sources: &Sources) -> ExitCode {
+    let log = Rc::new(settings.telemetry.start());
     edge::log_panics();
     let served = actix_rt::System::new().block_on(async {
         let application = Application::build(settings)
             .await
-            .map_err(|error| (error.to_string(), BAD_SETTINGS))?;
+            .map_err(|error| (cannot_start(&error, sources), BAD_SETTINGS))?;
         log.flush();
-        let stopped = stop_on_signal(application.stopper()).map_err(failed_to_serve)?;
+        let signals = StopSignals::new().map_err(failed_to_serve)?;
+        let stopped = stop_on_signal(signals, application.stopper(), {
+            let log = Rc::clone(&log);
+            move || log.flush()
+        });
         application.run().await.map_err(failed_to_serve)?;
         // The server only ends when it was stopped: let that be told, too.
         stopped.await.map_err(|error| failed_to_serve(error.into()))
     });
-    drop(log);
+    log.flush();
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err((message, status)) => fail(&message, status),
     }
 }
 
-/// Stops the application on SIGTERM or SIGINT; the handle ends once it has stopped.
-fn stop_on_signal(stopper: Stopper) -> std::io::Result<JoinHandle<()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(actix_rt::spawn(async move {
+/// The error, and where the setting at fault comes from.
+fn cannot_start(error: &app::Error, sources: &Sources) -> String {
+    let key = match error {
+        app::Error::Bind { key, .. } => (*key).to_owned(),
+        app::Error::Storage(error) => format!("storage.{}", error.setting()),
+        app::Error::Server(_) => return error.to_string(),
+    };
+    format!("{error} ({key} is from {})", sources.origin(&key))
+}
+
+/// Stops the application on the first signal, and the process at once on the second, after
+/// `last_words`; the handle ends once the application has stopped.
+fn stop_on_signal(
+    mut signals: StopSignals,
+    stopper: Stopper,
+    last_words: impl Fn() + 'static,
+) -> JoinHandle<()> {
+    actix_rt::spawn(async move {
+        signals.next().await;
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            () = stopper.stop() => {}
+            () = signals.next() => {
+                last_words();
+                fail("stopped at once by a second signal; requests were cut", 1);
+                std::process::exit(1);
+            }
         }
-        stopper.stop().await;
-    }))
+    })
+}
+
+/// SIGTERM and SIGINT.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 fn failed_to_serve(error: std::io::Error) -> (String, u8) {

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod connection;
 pub mod consumers;
 pub mod edge;
 pub mod gateway;

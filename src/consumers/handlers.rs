@@ -31,7 +31,7 @@ pub async fn upload_form(
     let size_hint = acceptable_body(&request)?;
     let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     let boundary = multipart::boundary(content_type.unwrap_or_default())?;
-    let mut body = UploadBody::of(&request, payload, &uploads);
+    let mut body = UploadBody::of(&request, payload, size_hint, &uploads);
     let stored = uploads.take_form(&tenant.0, customer, &mut body.body, &boundary, size_hint).await;
     match stored {
         // A chunked body whose first chunk is the last is no body at all.
@@ -56,7 +56,7 @@ pub async fn upload_raw(
     if size_hint.is_some_and(|size| size > limit) {
         return Err(Error::TooLarge(limit).into());
     }
-    let mut body = UploadBody::of(&request, payload, &uploads);
+    let mut body = UploadBody::of(&request, payload, size_hint, &uploads);
     let stored = uploads.take_raw(&tenant.0, customer, &name, &mut body.body, size_hint).await;
     Ok(created(&stored?))
 }
@@ -101,14 +101,19 @@ struct UploadBody {
 }
 
 impl UploadBody {
-    fn of(request: &HttpRequest, payload: web::Payload, uploads: &Uploads) -> Self {
+    fn of(
+        request: &HttpRequest,
+        payload: web::Payload,
+        length: Option<u64>,
+        uploads: &Uploads,
+    ) -> Self {
         let settings = uploads.settings();
         let rate = MinRate {
             bytes_per_second: settings.min_rate.as_u64(),
             window: settings.min_rate_window,
         };
         let labels = request.extensions().get::<Labels>().cloned();
-        Self { body: Body::new(payload, rate), labels }
+        Self { body: Body::new(payload, length, rate), labels }
     }
 }
 

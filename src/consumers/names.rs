@@ -43,7 +43,7 @@ impl FileName {
         let name = std::str::from_utf8(name).ok()?;
         let base = name.rsplit(['/', '\\']).next()?;
         let base = if is_nfc(base) { base.to_owned() } else { base.nfc().collect() };
-        let dots = matches!(base.trim(), "." | "..");
+        let dots = matches!(base.trim(), "" | "." | "..");
         let valid = (1..=255).contains(&base.len()) && !dots && !base.chars().any(is_forbidden);
         // A control character in a folder that the base name leaves behind was still sent.
         (valid && !name.chars().any(is_forbidden)).then_some(Self(base))

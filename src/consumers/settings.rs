@@ -6,14 +6,14 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::image::ImageType;
-use crate::settings::{Invalid, duration};
+use crate::settings::{Invalid, text};
 
 /// `[consumers]`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// Where `/consumers/...` is served as well, for a gateway in another process.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "text", skip_serializing_if = "Option::is_none")]
     pub listen: Option<SocketAddr>,
     /// Limits and rules of image uploads.
     pub images: ImageSettings,
@@ -24,6 +24,7 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 pub struct ImageSettings {
     /// The largest image, inclusive.
+    #[serde(with = "text")]
     pub max_file_size: ByteSize,
     /// The most pixels: width × height × frames, where the head tells frames.
     pub max_pixels: u64,
@@ -32,17 +33,21 @@ pub struct ImageSettings {
     /// What happens when the name is taken.
     pub on_conflict: OnConflict,
     /// Bytes that all uploads together may hold in memory; one tenant may hold half.
+    #[serde(with = "text")]
     pub upload_memory: ByteSize,
     /// The longest text field.
+    #[serde(with = "text")]
     pub max_text_field: ByteSize,
     /// The most bytes of one part's header fields.
+    #[serde(with = "text")]
     pub max_part_headers: ByteSize,
     /// The most parts of one body.
     pub max_parts: usize,
     /// The slowest a client may send, a second.
+    #[serde(with = "text")]
     pub min_rate: ByteSize,
     /// The time over which `min_rate` is looked at, counting only time spent waiting for the client.
-    #[serde(with = "duration")]
+    #[serde(with = "text")]
     pub min_rate_window: Duration,
 }
 

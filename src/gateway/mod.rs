@@ -1,7 +1,7 @@
 //! The gateway: resolves a service's name to a module of this process or a remote service.
 //!
 //! It may know `problem`, `tenant`, `edge` and `settings`; it knows no module: `app` hands it
-//! each module's routes. The order of the checks stands in [`Gateway::admit`].
+//! each module's routes. The order of the checks stands in `Gateway::admit`.
 
 mod admission;
 mod error;
@@ -11,7 +11,7 @@ mod proxy;
 mod registry;
 mod settings;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, dev::HttpServiceFactory, guard, web};
 
@@ -19,7 +19,7 @@ pub use registry::Registry;
 pub use settings::{AuthMode, AuthSettings, ServiceSettings, ServicesSettings};
 
 use crate::{
-    edge::{RequestId, TrustedProxies},
+    edge::RequestId,
     problem::{Kind, Problem},
     tenant::TenantId,
 };
@@ -36,6 +36,17 @@ pub struct Module {
     pub name: &'static str,
     /// Adds its resources, relative to the service's path.
     pub routes: fn(&mut web::ServiceConfig),
+}
+
+/// The peers that are believed about whom they speak for.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies(pub Arc<[ipnet::IpNet]>);
+
+impl TrustedProxies {
+    /// Whether `peer` is one of them.
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        self.0.iter().any(|net| net.contains(&peer.to_canonical()))
+    }
 }
 
 /// What one listener's gateway needs to decide about a request. Shared by all workers.
@@ -83,7 +94,7 @@ impl Gateway {
         Ok(Admitted { service, tenant, rest_at })
     }
 
-    /// The decision of [`Gateway::admit`] for a client that waits for `100 Continue`. Paths that
+    /// The gateway's decision for a client that waits for `100 Continue`. Paths that
     /// are not for a service of this gateway are not its to refuse.
     ///
     /// # Errors

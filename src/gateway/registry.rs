@@ -54,12 +54,9 @@ impl Registry {
                 (None, Some(Ok(upstream))) => Target::Remote(Arc::new(upstream)),
                 _ => return None,
             };
-            let internal = matches!(target, Target::Module(_));
-            let tenant_required = internal || name == "consumers" || service.tenant_required;
-            Some((
-                name.clone(),
-                Arc::new(Service { name: name.as_str().into(), tenant_required, target }),
-            ))
+            let tenant_required = service.tenant_required;
+            let service = Service { name: name.as_str().into(), tenant_required, target };
+            Some((name.clone(), Arc::new(service)))
         });
         Self(ArcSwap::from_pointee(services.collect()))
     }

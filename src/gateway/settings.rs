@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use super::{proxy::Upstream, registry::is_service_name};
-use crate::settings::{Invalid, duration};
+use crate::settings::{Invalid, text};
 
 /// `[auth]`: how a request's tenant is established.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -47,17 +47,9 @@ impl AuthSettings {
 }
 
 /// `[services]`: the services table.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(transparent)]
 pub struct ServicesSettings(pub BTreeMap<String, ServiceSettings>);
-
-impl Default for ServicesSettings {
-    fn default() -> Self {
-        let consumers =
-            ServiceSettings { module: Some("consumers".to_owned()), ..Default::default() };
-        Self(BTreeMap::from([("consumers".to_owned(), consumers)]))
-    }
-}
 
 /// One entry of the services table: a module of this process, or a remote service.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -69,19 +61,19 @@ pub struct ServiceSettings {
     /// The remote service's base URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Whether a request needs a tenant. `consumers` always does.
+    /// Whether a request needs a tenant. A module, or a service with a module's name, always does.
     pub tenant_required: bool,
     /// How long connecting may take.
-    #[serde(with = "duration")]
+    #[serde(with = "text")]
     pub connect_timeout: Duration,
     /// How long the response's head may take once the request has been sent.
-    #[serde(with = "duration")]
+    #[serde(with = "text")]
     pub response_timeout: Duration,
     /// How long either side may pause within a body.
-    #[serde(with = "duration")]
+    #[serde(with = "text")]
     pub idle_timeout: Duration,
     /// The largest request body that is passed on, inclusive; none: no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "text", skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<ByteSize>,
 }
 
@@ -117,18 +109,28 @@ impl ServiceSettings {
 }
 
 impl ServicesSettings {
-    /// Adds the default services that the settings did not speak of.
-    pub fn complete(&mut self) {
-        for (name, service) in Self::default().0 {
-            self.0.entry(name).or_insert(service);
-        }
+    /// The table that has just these modules of this process.
+    pub fn of_modules(modules: &[&str]) -> Self {
+        let mut services = Self::default();
+        services.complete(modules);
+        services
     }
 
-    /// Makes `name` the remote service at `url`, whatever it was.
-    pub fn make_remote(&mut self, name: &str, url: &str) {
-        let service = self.0.entry(name.to_owned()).or_default();
-        service.module = None;
-        service.url = Some(url.to_owned());
+    /// Adds what is so by default: each of the process's modules is a service of its own name,
+    /// unless that name is remote. A module needs a tenant, and so does a service with a
+    /// module's name, wherever it is.
+    pub fn complete(&mut self, modules: &[&str]) {
+        for &module in modules {
+            let service = self.0.entry(module.to_owned()).or_default();
+            if service.url.is_none() && service.module.is_none() {
+                service.module = Some(module.to_owned());
+            }
+        }
+        for (name, service) in &mut self.0 {
+            if service.module.is_some() || modules.contains(&name.as_str()) {
+                service.tenant_required = true;
+            }
+        }
     }
 
     /// Checks names, modules and URLs.
@@ -158,7 +160,10 @@ impl ServicesSettings {
                 }
                 (None, Some(Ok(_))) => {}
                 (None, Some(Err(message))) => {
-                    return Err(Invalid::new(format!("{key}.url"), message));
+                    return Err(Invalid::new(
+                        format!("{key}.url"),
+                        format!("{message}; write a URL such as \"http://orders:8080/api\""),
+                    ));
                 }
                 (Some(_), Some(_)) => {
                     return Err(Invalid::new(key, "has both a module and a url; keep one of them"));

@@ -62,6 +62,7 @@ pub struct S3Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub force_path_style: Option<bool>,
     /// What fits one part is one `PutObject`; more is a multipart upload of such parts.
+    #[serde(with = "size")]
     pub part_size: ByteSize,
     /// Put literally in front of every key.
     pub prefix: String,
@@ -104,6 +105,8 @@ impl Settings {
     /// # Errors
     /// The first setting that is wrong, by its path below `storage`, and a sentence on it.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        // Whatever the store: settings are printed, and secrets never are.
+        self.s3.validate_endpoint()?;
         match self.backend {
             BackendKind::Local => self.local.validate(),
             BackendKind::S3 => self.s3.validate(),
@@ -128,47 +131,51 @@ impl Settings {
 impl LocalSettings {
     fn validate(&self) -> Result<(), (&'static str, String)> {
         if self.root.as_os_str().is_empty() {
-            return Err(("local.root", "must name a folder.".to_owned()));
+            return Err(("local.root", "must name a folder".to_owned()));
         }
         Ok(())
     }
 }
 
 impl S3Settings {
+    fn validate_endpoint(&self) -> Result<(), (&'static str, String)> {
+        let wrong = |message: &str| Err(("s3.endpoint_url", message.to_owned()));
+        let Some(url) = &self.endpoint_url else { return Ok(()) };
+        let uri = url.parse::<http::Uri>().ok().filter(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none()
+        });
+        match uri.as_ref().and_then(http::Uri::authority) {
+            Some(authority) if authority.as_str().contains('@') => wrong(
+                "has a user or a password in it; give credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            ),
+            Some(_) => Ok(()),
+            None => wrong("must be a URL such as \"http://127.0.0.1:9000\""),
+        }
+    }
+
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let wrong = |key, message: &str| Err((key, message.to_owned()));
         if self.bucket.as_deref().is_none_or(str::is_empty) {
-            return wrong("s3.bucket", "must be set when the backend is \"s3\".");
-        }
-        if let Some(url) = &self.endpoint_url {
-            let valid = url.parse::<http::Uri>().is_ok_and(|u| {
-                matches!(u.scheme_str(), Some("http" | "https")) && u.query().is_none()
-            });
-            if !valid {
-                return wrong(
-                    "s3.endpoint_url",
-                    "must be a URL such as \"http://127.0.0.1:9000\".",
-                );
-            }
+            return wrong("s3.bucket", "must be set when storage.backend is \"s3\"");
         }
         if !(SMALLEST_PART..=LARGEST_PART).contains(&self.part_size) {
-            return wrong("s3.part_size", "must be at least 5MiB and at most 5GiB.");
+            return wrong("s3.part_size", "must be at least 5MiB and at most 5GiB");
         }
         if self.prefix.starts_with('/') {
-            return wrong("s3.prefix", "must not begin with a slash: S3 keeps it as a name.");
+            return wrong("s3.prefix", "must not begin with a slash: S3 keeps it as a name");
         }
         if self.prefix.len() >= 512 || self.prefix.chars().any(char::is_control) {
-            return wrong("s3.prefix", "must be under 512 bytes, without control characters.");
+            return wrong("s3.prefix", "must be under 512 bytes, without control characters");
         }
         if self.prefix.split('/').any(|s| matches!(s, "." | "..")) {
-            return wrong("s3.prefix", "must have no segment \".\" or \"..\".");
+            return wrong("s3.prefix", "must have no segment \".\" or \"..\"");
         }
         let kms =
             matches!(self.server_side_encryption, Some(Encryption::Kms | Encryption::KmsDsse));
         if self.kms_key_id.is_some() && !kms {
             return wrong(
                 "s3.kms_key_id",
-                "needs server_side_encryption = \"aws:kms\" or \"aws:kms:dsse\".",
+                "needs server_side_encryption = \"aws:kms\" or \"aws:kms:dsse\"",
             );
         }
         Ok(())
@@ -218,13 +225,30 @@ impl BuildError {
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "storage.{} {}", self.setting, self.message)
+        write!(f, "setting storage.{} {}", self.setting, self.message)
     }
 }
 
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|e| e as &(dyn std::error::Error + 'static))
+    }
+}
+
+/// Serde for sizes: `"8MiB"`, or a number of bytes. What is written reads back as the same.
+mod size {
+    use super::ByteSize;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+        ByteSize::deserialize(deserializer)
+            .map_err(|_| D::Error::custom("is not a size; write a size such as \"8MiB\""))
+    }
+
+    pub fn serialize<S: Serializer>(size: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
+        let short = format!("{:.0}", size.display().iec()).replace(' ', "");
+        let exact = short.parse() == Ok(*size);
+        serializer.serialize_str(&if exact { short } else { size.as_u64().to_string() })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod answers;
 mod budget;
+mod connections;
 mod leaving;
 mod slow;
 mod stop;

@@ -1,3 +1,5 @@
+//! That buffers hold what was pushed, count what they hold, and give it back.
+
 use futures_util::FutureExt;
 use http_body_util::BodyExt;
 use proptest::prelude::*;

@@ -40,9 +40,9 @@ pub(super) async fn build(
     let root = match spawn_blocking(move || Root::open(&path)).await {
         Ok(Ok(root)) => root,
         Ok(Err(cause)) => {
-            return Err(
-                wrong(format!("names \"{shown}\", which cannot be used: {cause}")).because(cause)
-            );
+            let remedy = "name a folder that this user may write to";
+            let message = format!("names \"{shown}\", which cannot be used ({cause}); {remedy}");
+            return Err(wrong(message).because(cause));
         }
         Err(cause) => return Err(wrong(format!("names \"{shown}\"")).because(cause)),
     };

@@ -79,7 +79,7 @@ impl Clients {
             (None, Some(_)) => Region::from_static("us-east-1"),
             (None, None) => {
                 DefaultRegionChain::builder().build().region().await.ok_or_else(|| {
-                    BuildError::new("s3.region", "must be set, or AWS_REGION in the environment.")
+                    BuildError::new("s3.region", "must be set, or AWS_REGION in the environment")
                 })?
             }
         };

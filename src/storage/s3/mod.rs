@@ -34,7 +34,7 @@ pub(super) async fn build(
 ) -> std::result::Result<SharedStorage, BuildError> {
     let part_size = usize::try_from(settings.part_size.as_u64()).unwrap_or(usize::MAX);
     if part_size > budget.per_owner() {
-        let limit = "must fit into half of the upload memory, which is what one tenant can hold.";
+        let limit = "must fit into half of the upload memory, which is what one tenant can hold";
         return Err(BuildError::new("s3.part_size", limit));
     }
     let clients = Clients::load(settings).await?;

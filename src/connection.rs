@@ -1,0 +1,387 @@
+//! One client's connection: no byte that is owed may be waited for without end.
+//!
+//! actix limits the first request's head, an idle connection, and the rest of an answered body
+//! of known length. It has no limit for a later request's head, nor for the rest of a chunked
+//! body. [`ClientStream`] adds them below HTTP: it knows from [`Exchange`]s when a request is
+//! under way, which is limited elsewhere, and bounds every wait in between. Knows no module.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt, io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use actix_http::{
+    BoxedPayloadStream, HttpMessage, Request, Response, body::BoxBody, error::PayloadError,
+};
+use actix_web::{
+    body::{BodySize, MessageBody},
+    dev::{Payload, ServiceRequest},
+    web::Bytes,
+};
+use futures_util::Stream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Instant, Sleep, sleep_until},
+};
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+/// An answer up to this length goes out at once, so that the client's body can wait for it.
+const SHORT_ANSWER: u64 = 16 * 1024;
+
+/// How often an expired limit is looked at again while the client still takes the answer before.
+const WHILE_WRITING: Duration = Duration::from_secs(1);
+
+/// How long may be waited for what a client owes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// For a head to be complete, from its first byte.
+    pub head: Duration,
+    /// For the next request's first byte.
+    pub idle: Duration,
+    /// For the rest of a body whose request has been answered.
+    pub rest: Duration,
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    /// The first head, which actix limits, or what a request under way has to limit itself.
+    Elsewhere,
+    /// The next request has not begun; nobody has waited yet.
+    Answered,
+    /// The next request, to begin by then.
+    Idle(Instant),
+    /// The next request's head, to be complete by then.
+    Head(Instant),
+    /// The rest of an answered request, to be there by then.
+    Rest(Instant),
+}
+
+/// What a connection's stream and its exchanges share.
+#[derive(Clone)]
+pub struct Clock(Rc<Shared>);
+
+struct Shared {
+    limits: Limits,
+    phase: Cell<Phase>,
+    /// The task that reads the stream.
+    reader: RefCell<Option<Waker>>,
+}
+
+impl Clock {
+    fn new(limits: Limits) -> Self {
+        let phase = Cell::new(Phase::Elsewhere);
+        Self(Rc::new(Shared { limits, phase, reader: RefCell::default() }))
+    }
+
+    /// Bytes came: whether that is still in time.
+    fn on_bytes(&self) -> bool {
+        match self.0.phase.get() {
+            Phase::Elsewhere => true,
+            Phase::Answered | Phase::Idle(_) => {
+                let until = Instant::now() + self.0.limits.head;
+                self.0.phase.set(Phase::Head(until));
+                true
+            }
+            Phase::Head(until) | Phase::Rest(until) => Instant::now() < until,
+        }
+    }
+
+    /// Until when may be waited for the next bytes.
+    fn waits_until(&self) -> Option<Instant> {
+        match self.0.phase.get() {
+            Phase::Elsewhere => None,
+            Phase::Answered => {
+                let until = Instant::now() + self.0.limits.idle;
+                self.0.phase.set(Phase::Idle(until));
+                Some(until)
+            }
+            Phase::Idle(until) | Phase::Head(until) | Phase::Rest(until) => Some(until),
+        }
+    }
+
+    fn read_by(&self, waker: &Waker) {
+        let mut reader = self.0.reader.borrow_mut();
+        if !reader.as_ref().is_some_and(|reader| reader.will_wake(waker)) {
+            *reader = Some(waker.clone());
+        }
+    }
+
+    fn begin(&self) {
+        self.0.phase.set(Phase::Elsewhere);
+    }
+
+    fn end(&self, whole: bool) {
+        if whole {
+            self.0.phase.set(Phase::Answered);
+            return;
+        }
+        self.0.phase.set(Phase::Rest(Instant::now() + self.0.limits.rest));
+        // The silence that may follow has to be timed, which reading does.
+        if let Some(reader) = &*self.0.reader.borrow() {
+            reader.wake_by_ref();
+        }
+    }
+}
+
+/// A client's socket, whose reads fail once a limit has passed.
+pub struct ClientStream {
+    io: TcpStream,
+    clock: Clock,
+    /// Fires at or before the limit in effect, and is then set anew: requests do not touch it.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whether the client does not take what was written.
+    blocked: bool,
+    _open: TaskTrackerToken,
+}
+
+impl ClientStream {
+    /// Guards a socket; it counts as `open` until it is closed.
+    pub fn new(io: TcpStream, limits: Limits, open: TaskTrackerToken) -> Self {
+        Self { io, clock: Clock::new(limits), timer: None, blocked: false, _open: open }
+    }
+
+    /// What [`Exchange`]s have to find as the connection's data.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// Waits for the limit in effect, if there is one.
+    fn poll_limit(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.clock.read_by(cx.waker());
+        let Some(until) = self.clock.waits_until() else {
+            return Poll::Pending;
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        if timer.deadline() > until {
+            timer.as_mut().reset(until);
+        }
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if now < until {
+                timer.as_mut().reset(until);
+            } else if self.blocked {
+                timer.as_mut().reset(now + WHILE_WRITING);
+            } else {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+        }
+    }
+
+    fn note_write<T>(&mut self, polled: Poll<T>) -> Poll<T> {
+        self.blocked = polled.is_pending();
+        polled
+    }
+}
+
+impl AsyncRead for ClientStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        match Pin::new(&mut this.io).poll_read(cx, buffer) {
+            Poll::Ready(Ok(())) => {
+                let came = buffer.filled().len() > before;
+                if came && !this.clock.on_bytes() && !this.blocked {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => this.poll_limit(cx).map(Err),
+        }
+    }
+}
+
+impl AsyncWrite for ClientStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
+        this.note_write(polled)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.io).poll_write_vectored(cx, bytes);
+        this.note_write(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+/// One request and its answer, as its connection sees it: under way until it is dropped, which
+/// has to be with the answer's body.
+///
+/// It also keeps the request's body from being dropped before a short answer is out: actix
+/// announces the close and lingers then, as it does by itself for a body of known length. A
+/// chunked one it would go on reading without end.
+pub struct Exchange {
+    clock: Clock,
+    body: Option<Rc<Incoming>>,
+}
+
+impl Exchange {
+    /// The exchange that a request begins, unless it came by no [`ClientStream`].
+    pub fn begin(request: &mut ServiceRequest) -> Option<Self> {
+        let clock = request.conn_data::<Clock>()?.clone();
+        let (exchange, payload) = Self::of(clock, request.take_payload());
+        request.set_payload(payload);
+        Some(exchange)
+    }
+
+    /// Ties the answer to a request that is refused before it becomes one of actix-web's.
+    pub fn refuse(mut request: Request, answer: Response<BoxBody>) -> Response<BoxBody> {
+        let Some(clock) = request.conn_data::<Clock>().cloned() else {
+            return answer;
+        };
+        let (exchange, _) = Self::of(clock, request.take_payload());
+        answer.map_body(|_, body| BoxBody::new(Refusal { body, _exchange: exchange }))
+    }
+
+    fn of(clock: Clock, payload: Payload) -> (Self, Payload) {
+        clock.begin();
+        if matches!(payload, Payload::None) {
+            return (Self { clock, body: None }, payload);
+        }
+        let incoming = Rc::new(Incoming {
+            payload: RefCell::new(Some(payload)),
+            whole: Cell::new(false),
+            kept: Cell::new(true),
+        });
+        let reader: BoxedPayloadStream = Box::pin(Reader(Rc::clone(&incoming)));
+        (Self { clock, body: Some(incoming) }, reader.into())
+    }
+
+    /// The answer's length is known. During a long one actix reads and discards what is left of
+    /// the request, or a client that sends all before it reads would wait for ever.
+    pub fn answered(&self, size: BodySize) {
+        let is_short = match size {
+            BodySize::None => true,
+            BodySize::Sized(length) => length <= SHORT_ANSWER,
+            BodySize::Stream => false,
+        };
+        if let (false, Some(body)) = (is_short, &self.body) {
+            body.kept.set(false);
+            if Rc::strong_count(body) == 1 {
+                body.let_go();
+            }
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let whole = self.body.as_ref().is_none_or(|body| body.is_whole());
+        self.clock.end(whole);
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange").finish_non_exhaustive()
+    }
+}
+
+/// A request's body, held by its exchange and its reader.
+struct Incoming {
+    payload: RefCell<Option<Payload>>,
+    /// Whether its end has come.
+    whole: Cell<bool>,
+    /// Whether it outlives its reader.
+    kept: Cell<bool>,
+}
+
+impl Incoming {
+    /// Whether the end has come; discards what has come before it.
+    fn is_whole(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(Some(Ok(_))) = self.poll(&mut cx) {}
+        self.whole.get()
+    }
+
+    fn let_go(&self) {
+        self.is_whole();
+        self.payload.take();
+    }
+
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
+        let mut payload = self.payload.borrow_mut();
+        let Some(payload) = payload.as_mut() else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(payload).poll_next(cx);
+        if let Poll::Ready(None) = polled {
+            self.whole.set(true);
+        }
+        polled
+    }
+}
+
+/// A request's body, as a handler reads it.
+struct Reader(Rc<Incoming>);
+
+impl Stream for Reader {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll(cx)
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if self.0.kept.get() {
+            self.0.is_whole();
+        } else {
+            self.0.let_go();
+        }
+    }
+}
+
+/// A refusal's body, which ends its exchange.
+struct Refusal {
+    body: BoxBody,
+    _exchange: Exchange,
+}
+
+impl MessageBody for Refusal {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().body).poll_next(cx)
+    }
+}

@@ -1,0 +1,189 @@
+//! What a request's access line tells, gathered until its response has been sent or given up.
+
+use std::{
+    cell::{Ref, RefCell},
+    net::IpAddr,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use actix_web::{
+    Error, HttpResponse,
+    body::{BodySize, MessageBody},
+    http::{Method, StatusCode, Uri},
+    web::Bytes,
+};
+use pin_project_lite::pin_project;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::RequestId;
+use crate::{
+    connection::Exchange,
+    problem::{Kind, Problem},
+    telemetry::access::{self, AccessLine},
+};
+
+/// What the access line tells beyond the request itself. Whoever learns it fills it in.
+#[derive(Clone, Debug, Default)]
+pub struct Labels(Rc<RefCell<LabelValues>>);
+
+#[derive(Debug, Default)]
+pub(super) struct LabelValues {
+    pub(super) service: Option<Arc<str>>,
+    pub(super) tenant: Option<Arc<str>>,
+    pub(super) received: Option<u64>,
+}
+
+impl Labels {
+    /// Tells the service and the tenant that a request was admitted for.
+    pub fn admitted(&self, service: Arc<str>, tenant: Option<Arc<str>>) {
+        let mut values = self.0.borrow_mut();
+        values.service = Some(service);
+        values.tenant = tenant;
+    }
+
+    pub(super) fn values(&self) -> Ref<'_, LabelValues> {
+        self.0.borrow()
+    }
+
+    /// Tells how many bytes of body came in.
+    pub fn received(&self, bytes: u64) {
+        self.0.borrow_mut().received = Some(bytes);
+    }
+}
+
+/// What the access line says of a request whose client left before there was a status; nginx's
+/// number for it.
+fn client_closed_request() -> StatusCode {
+    StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST)
+}
+
+/// One request's access line, written when the response's body ends or is given up.
+#[derive(Debug)]
+pub(super) struct Access {
+    pub(super) request_id: RequestId,
+    pub(super) labels: Labels,
+    started: Instant,
+    method: Method,
+    uri: Uri,
+    peer: Option<IpAddr>,
+    pub(super) status: StatusCode,
+    sent: u64,
+    pub(super) complete: bool,
+    problem: Option<(Kind, Option<&'static str>)>,
+    pub(super) work: Option<TaskTrackerToken>,
+    pub(super) exchange: Option<Exchange>,
+}
+
+impl Access {
+    pub(super) fn of(head: &actix_http::RequestHead) -> Self {
+        Self {
+            request_id: RequestId::of(head.headers()),
+            labels: Labels::default(),
+            started: Instant::now(),
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            peer: head.peer_addr.map(|addr| addr.ip()),
+            status: client_closed_request(),
+            sent: 0,
+            complete: false,
+            problem: None,
+            work: None,
+            exchange: None,
+        }
+    }
+
+    /// Renders an error with the request's id. A defect's or outage's cause is logged here, once.
+    pub(super) fn render(&mut self, error: &Error) -> HttpResponse {
+        let foreign;
+        let problem = match error.as_error::<Problem>() {
+            Some(problem) => problem,
+            None => {
+                let kind = match error.as_response_error().status_code() {
+                    StatusCode::NOT_FOUND => Kind::NotFound,
+                    StatusCode::METHOD_NOT_ALLOWED => Kind::MethodNotAllowed,
+                    StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
+                    _ => Kind::Internal,
+                };
+                foreign = Problem::new(kind).because(error.to_string());
+                &foreign
+            }
+        };
+        self.problem = Some((problem.kind(), problem.reason_word()));
+        if problem.kind().status().is_server_error() {
+            let cause = problem.chain();
+            tracing::error!(
+                request_id = self.request_id.as_str(),
+                problem = problem.kind().slug(),
+                reason = problem.reason_word(),
+                cause = cause.as_deref(),
+                "a request failed"
+            );
+        }
+        problem.respond(self.request_id.as_str())
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        if !access::enabled() {
+            return;
+        }
+        let labels = self.labels.values();
+        let (problem, reason) = match self.problem {
+            Some((kind, reason)) => (Some(kind.slug()), reason),
+            None => (None, None),
+        };
+        access::write(&AccessLine {
+            request_id: self.request_id.as_str(),
+            method: self.method.as_str(),
+            path: self.uri.path(),
+            service: labels.service.as_deref(),
+            tenant: labels.tenant.as_deref(),
+            status: self.status.as_u16(),
+            problem,
+            reason,
+            received: labels.received,
+            sent: self.sent,
+            complete: self.complete,
+            duration: self.started.elapsed(),
+            peer: self.peer,
+        });
+    }
+}
+
+pin_project! {
+    /// A response's body that counts what it sends, for the access line.
+    pub struct CountedBody<B> {
+        #[pin]
+        pub(super) body: B,
+        pub(super) access: Access,
+    }
+}
+
+impl<B: MessageBody> MessageBody for CountedBody<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let this = self.project();
+        let polled = this.body.poll_next(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(chunk))) if this.access.method != Method::HEAD => {
+                this.access.sent += chunk.len() as u64;
+            }
+            Poll::Ready(None) => this.access.complete = true,
+            _ => {}
+        }
+        polled
+    }
+}

@@ -1,0 +1,177 @@
+//! Settings: nests each module's own, and names the key that is wrong, its source and the remedy.
+//!
+//! Layers, later wins: built-in defaults, a TOML file, the environment
+//! (`GATEHOUSE__SECTION__KEY`), and the well-known names `S3_BUCKET` and
+//! `TR_CONSUMER_SERVICE_BASE_URL`. The environment comes in as an argument, so that tests
+//! never change the process's own.
+
+mod layers;
+mod strict;
+#[cfg(test)]
+mod tests;
+pub mod text;
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use layers::{DEFAULT_FILE, Sources};
+
+use crate::{consumers, gateway, storage, telemetry};
+use layers::Layers;
+
+/// The modules of this process, as `services.*.module` names them.
+const MODULES: &[&str] = &[consumers::NAME];
+
+/// All settings, in effect once [`load`] returned them.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The listener and its clients.
+    pub server: ServerSettings,
+    /// Who may come in.
+    pub auth: gateway::AuthSettings,
+    /// The services table: what the gateway routes to, by name.
+    pub services: gateway::ServicesSettings,
+    /// The consumers module.
+    pub consumers: consumers::Settings,
+    /// Where image bytes are kept.
+    pub storage: storage::Settings,
+    /// Logs.
+    pub telemetry: telemetry::Settings,
+}
+
+/// `[server]`: the listener and its clients.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// The address and port to listen on; port 0 takes a free one.
+    #[serde(with = "text")]
+    pub listen: SocketAddr,
+    /// Worker threads; 0 means one a core.
+    pub workers: usize,
+    /// How long running requests may take to finish once a stop was asked for.
+    #[serde(with = "text")]
+    pub shutdown_timeout: Duration,
+    /// Peers whose `X-Forwarded-*` and `Forwarded` fields are believed.
+    #[serde(with = "text")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long a client may take to send a request's head.
+    #[serde(with = "text")]
+    pub header_timeout: Duration,
+    /// How long readiness is red before the listener closes.
+    #[serde(with = "text")]
+    pub drain_delay: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            workers: 0,
+            shutdown_timeout: Duration::from_secs(30),
+            trusted_proxies: Vec::new(),
+            header_timeout: Duration::from_secs(10),
+            drain_delay: Duration::ZERO,
+        }
+    }
+}
+
+impl ServerSettings {
+    /// The number of worker threads that `workers` comes to on this machine.
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        }
+    }
+}
+
+/// A setting that stops the start: one sentence with the key, its source and the remedy.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl Error {
+    /// One line, whatever keys and values have in them.
+    fn new(message: String) -> Self {
+        Self(message.replace(char::is_control, " "))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What a module's own validation finds: the key, and what is wrong with it and would be right.
+#[derive(Debug)]
+pub struct Invalid {
+    /// The full key, such as `storage.s3.part_size`.
+    pub key: String,
+    /// What is wrong and what would be right, as the rest of a sentence that begins with the key.
+    pub message: String,
+}
+
+impl Invalid {
+    /// Names `key` and completes the sentence "`key` ...".
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into() }
+    }
+}
+
+/// Loads and checks the settings.
+///
+/// # Errors
+/// One sentence that names the key, its source and what would be right.
+pub fn load(sources: &Sources) -> Result<Settings, Error> {
+    let layers = Layers::read(sources)?;
+    let mut settings: Settings = layers.deserialize()?;
+    settings.services.complete(MODULES);
+    settings.validate().map_err(|invalid| layers.error(&invalid.key, &invalid.message))?;
+    Ok(settings)
+}
+
+impl Settings {
+    /// Checks what the types alone cannot: contradictions between values.
+    fn validate(&self) -> Result<(), Invalid> {
+        if self.server.workers > 1024 {
+            return Err(Invalid::new(
+                "server.workers",
+                "is too large; use 0 for one a core, or up to 1024",
+            ));
+        }
+        if self.server.header_timeout.is_zero() {
+            return Err(Invalid::new(
+                "server.header_timeout",
+                "is zero; use a time such as \"10s\"",
+            ));
+        }
+        let listeners = [
+            ("server.listen", Some(self.server.listen)),
+            ("consumers.listen", self.consumers.listen),
+        ];
+        for (key, address) in listeners {
+            if let Some(address) = address {
+                self.auth.check_listener(key, address)?;
+            }
+        }
+        self.services.validate(MODULES)?;
+        self.consumers.validate()?;
+        self.storage
+            .validate()
+            .map_err(|(key, message)| Invalid::new(format!("storage.{key}"), message))?;
+        self.telemetry.validate()
+    }
+
+    /// The settings in effect as TOML, without the secrets.
+    ///
+    /// # Errors
+    /// When a value has no TOML form, which is a defect.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string_pretty(self)
+    }
+}
