@@ -276,7 +276,8 @@ fn serve(
     let address = listener.local_addr()?;
     server.listen(name, listener, move || {
         let app = app(shared.clone()).into_factory().map_err(|error| error.error_response());
-        let draining = shared.draining.clone();
+        // One a worker: each connection asks it often, and asking takes its lock.
+        let draining = shared.draining.child_token();
         let gateway = shared.gateway.clone();
         let expect = fn_service(move |request: Request| {
             let head = request.head();
