@@ -33,6 +33,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// An answer up to this length goes out at once, so that the client's body can wait for it.
 const SHORT_ANSWER: u64 = 16 * 1024;
 
+/// How much of a request's body may come before its handler asks for more. actix alone reads
+/// 128 KiB ahead, and again what it has queued: with many uploads waiting, more than they hold.
+const READ_AHEAD: usize = 32 * 1024;
+
 /// How often an expired limit is looked at again while the client still takes the answer before.
 const WHILE_WRITING: Duration = Duration::from_secs(1);
 
@@ -69,6 +73,8 @@ pub struct Clock(Rc<Shared>);
 struct Shared {
     limits: Limits,
     phase: Cell<Phase>,
+    /// Bytes that may be read before the handler asks for its body again; none: no limit.
+    ahead: Cell<Option<usize>>,
     /// The task that reads the stream.
     reader: RefCell<Option<Waker>>,
 }
@@ -76,7 +82,8 @@ struct Shared {
 impl Clock {
     fn new(limits: Limits) -> Self {
         let phase = Cell::new(Phase::Elsewhere);
-        Self(Rc::new(Shared { limits, phase, reader: RefCell::default() }))
+        let ahead = Cell::new(None);
+        Self(Rc::new(Shared { limits, phase, ahead, reader: RefCell::default() }))
     }
 
     /// Bytes came: whether that is still in time.
@@ -112,11 +119,22 @@ impl Clock {
         }
     }
 
-    fn begin(&self) {
+    fn begin(&self, has_body: bool) {
         self.0.phase.set(Phase::Elsewhere);
+        self.0.ahead.set(has_body.then_some(READ_AHEAD));
+    }
+
+    /// Lets more be read, and goes on where that had stopped.
+    fn read_on(&self, ahead: Option<usize>) {
+        if self.0.ahead.replace(ahead) == Some(0)
+            && let Some(reader) = &*self.0.reader.borrow()
+        {
+            reader.wake_by_ref();
+        }
     }
 
     fn end(&self, whole: bool) {
+        self.read_on(None);
         if whole {
             self.0.phase.set(Phase::Answered);
             return;
@@ -187,10 +205,17 @@ impl AsyncRead for ClientStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let ahead = this.clock.0.ahead.get();
+        if ahead == Some(0) {
+            this.clock.read_by(cx.waker());
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.io).poll_read(cx, buffer) {
             Poll::Ready(Ok(())) => {
-                let came = buffer.filled().len() > before;
+                let read = buffer.filled().len() - before;
+                this.clock.0.ahead.set(ahead.map(|ahead| ahead.saturating_sub(read)));
+                let came = read > 0;
                 if came && !this.clock.on_bytes() && !this.blocked {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
@@ -266,11 +291,13 @@ impl Exchange {
     }
 
     fn of(clock: Clock, payload: Payload) -> (Self, Payload) {
-        clock.begin();
         if matches!(payload, Payload::None) {
+            clock.begin(false);
             return (Self { clock, body: None }, payload);
         }
+        clock.begin(true);
         let incoming = Rc::new(Incoming {
+            clock: clock.clone(),
             payload: RefCell::new(Some(payload)),
             whole: Cell::new(false),
             kept: Cell::new(true),
@@ -311,6 +338,7 @@ impl fmt::Debug for Exchange {
 
 /// A request's body, held by its exchange and its reader.
 struct Incoming {
+    clock: Clock,
     payload: RefCell<Option<Payload>>,
     /// Whether its end has come.
     whole: Cell<bool>,
@@ -329,6 +357,8 @@ impl Incoming {
     fn let_go(&self) {
         self.is_whole();
         self.payload.take();
+        // actix discards the rest.
+        self.clock.read_on(None);
     }
 
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
@@ -337,8 +367,13 @@ impl Incoming {
             return Poll::Ready(None);
         };
         let polled = Pin::new(payload).poll_next(cx);
-        if let Poll::Ready(None) = polled {
-            self.whole.set(true);
+        match polled {
+            // Behind the end of the body a client that leaves is to be noticed.
+            Poll::Ready(None) => {
+                self.whole.set(true);
+                self.clock.read_on(None);
+            }
+            _ => self.clock.read_on(Some(READ_AHEAD)),
         }
         polled
     }
