@@ -75,7 +75,7 @@ async fn an_upload_that_does_not_end_is_given_up_at_the_shutdown_timeout() {
 
 #[tokio::test]
 async fn readiness_turns_red_before_the_listener_closes() {
-    let mut app = App::builder().set("SERVER__DRAIN_DELAY", "2s").start().await;
+    let mut app = App::builder().set("SERVER__DRAIN_DELAY", "5s").start().await;
     app.signal("TERM");
     sleep(Duration::from_millis(300)).await;
     assert_eq!(Request::get("/readyz").send(app.addr).await.status, 503);
@@ -83,7 +83,7 @@ async fn readiness_turns_red_before_the_listener_closes() {
     assert_eq!(Request::get("/healthz").send(app.addr).await.status, 200);
     let response = upload::main_job("a.gif", &images::gif(1, 1, 1)).send(app.addr).await;
     assert_eq!(response.status, 201, "{}", response.text());
-    let status = app.ended_within(Duration::from_secs(8)).await;
+    let status = app.ended_within(Duration::from_secs(15)).await;
     assert_eq!(status.code(), Some(0), "{}", app.log_text());
 }
 
