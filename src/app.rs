@@ -98,8 +98,6 @@ struct Shared {
 /// The application, bound and wired, not yet serving.
 pub struct Application {
     server: Server,
-    address: SocketAddr,
-    consumers_address: Option<SocketAddr>,
     storage: SharedStorage,
     stopper: Stopper,
 }
@@ -164,17 +162,7 @@ impl Application {
             timeout,
         };
         announce(address, consumers_address, settings.auth.mode);
-        Ok(Self { server, address, consumers_address, storage, stopper })
-    }
-
-    /// The gateway's address.
-    pub fn addr(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// The consumers module's own address, if it has one.
-    pub fn consumers_addr(&self) -> Option<SocketAddr> {
-        self.consumers_address
+        Ok(Self { server, storage, stopper })
     }
 
     /// What stops the application, gracefully.

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     edge::Labels,
     problem::{Kind, Problem},
+    storage,
     tenant::Tenant,
 };
 
@@ -151,7 +152,7 @@ fn created(image: &StoredImage) -> HttpResponse {
         file_name: image.display_name.as_str(),
         content_type: image.image_type.content_type(),
         size: image.size,
-        sha256: image.sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+        sha256: storage::hex(&image.sha256),
         width: image.dimensions.width,
         height: image.dimensions.height,
         created_at: humantime::format_rfc3339_millis(image.created_at).to_string(),

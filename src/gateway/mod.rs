@@ -101,11 +101,14 @@ impl Gateway {
     /// Why the request is refused.
     pub fn expect(&self, head: &actix_http::RequestHead) -> Result<(), Problem> {
         let below = head.uri.path().strip_prefix(self.prefix);
-        let ours = below.is_some_and(|tail| tail.starts_with('/'));
+        if !below.is_some_and(|tail| tail.starts_with('/')) {
+            return Ok(());
+        }
         match self.admit(head) {
+            // The listener's own paths begin like a service's there.
             Err(Kind::ServiceNotFound) if self.prefix.is_empty() => Ok(()),
-            Err(kind) if ours => Err(kind.into()),
-            _ => Ok(()),
+            Err(kind) => Err(kind.into()),
+            Ok(_) => Ok(()),
         }
     }
 

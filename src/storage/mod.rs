@@ -104,6 +104,13 @@ pub struct Commit {
     pub if_absent: bool,
 }
 
+/// A SHA-256 in lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8; 32]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |n: u8| char::from(DIGITS[usize::from(n)]);
+    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+}
+
 /// What a finished upload became.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {

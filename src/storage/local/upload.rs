@@ -11,6 +11,7 @@ use super::{
     super::{
         Commit, Error, ErrorKind, NewObject, ObjectKey, Result, Share, Stored, Upload,
         buffer::{Filling, Part},
+        hex,
     },
     Disk, error_of,
     staging::Temporary,
@@ -82,7 +83,7 @@ impl LocalUpload {
             root.place(file, &key, commit.if_absent)
         });
         placed.await?;
-        let etag = commit.sha256.iter().map(|b| format!("{b:02x}")).collect();
+        let etag = hex(&commit.sha256);
         Ok(Stored { etag, size: self.size })
     }
 }

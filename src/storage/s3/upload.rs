@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{
     super::{
         Commit, Error, ErrorKind, NewObject, Result, Share, Stored, Upload, budget::UsedUp,
-        buffer::Filling,
+        buffer::Filling, hex,
     },
     Bucket,
     failure::Failure,
@@ -245,12 +245,6 @@ fn joined(
 
 fn overloaded(cause: UsedUp) -> Error {
     Error::new(ErrorKind::Overloaded, "write").because(cause)
-}
-
-fn hex(bytes: &[u8; 32]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |n: u8| char::from(DIGITS[usize::from(n)]);
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
 }
 
 #[cfg(test)]
