@@ -1,25 +1,21 @@
 //! Which header fields pass the gateway, in which form, and in which direction.
 //!
-//! This is the one place where the server's header types (http 0.2, actix) and the proxy's
-//! (http 1.x, hyper) meet. It knows RFC 9110 and the names that the gateway sets; it knows no
-//! connection, no service and no setting.
+//! Requests' fields are written as the bytes that go out; responses' become the server's. It
+//! knows RFC 9110 and the names that the gateway sets; it knows no connection, no service and
+//! no setting.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{io::Write as _, net::IpAddr};
 
-use actix_web::http::header as server;
-use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{self as upstream, HeaderName, HeaderValue};
+use actix_web::http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    UPGRADE,
+};
+use bytes::Bytes;
 
 /// The header that names the tenant.
 pub const TENANT_ID: &str = "x-tenant-id";
 /// The header that carries the request's id.
 pub const REQUEST_ID: &str = "x-request-id";
-
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_REQUEST_ID: HeaderName = HeaderName::from_static(REQUEST_ID);
-const X_TENANT_ID: HeaderName = HeaderName::from_static(TENANT_ID);
 
 /// A field that cannot be carried over; nothing else can go wrong in this module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +26,7 @@ pub struct Unfit;
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'a> {
     /// The target's authority, for `Host`.
-    pub host: &'a HeaderValue,
+    pub host: &'a str,
     /// The verified tenant; without one no `x-tenant-id` goes out.
     pub tenant: Option<&'a str>,
     /// The request's id.
@@ -62,11 +58,11 @@ impl Framing {
     ///
     /// # Errors
     /// [`Unfit`] when the length is no number, should a parser ever let that through.
-    pub fn of(headers: &server::HeaderMap) -> Result<Self, Unfit> {
-        if headers.contains_key(server::TRANSFER_ENCODING) {
+    pub fn of(headers: &HeaderMap) -> Result<Self, Unfit> {
+        if headers.contains_key(TRANSFER_ENCODING) {
             return Ok(Self::Chunked);
         }
-        let Some(value) = headers.get(server::CONTENT_LENGTH) else {
+        let Some(value) = headers.get(CONTENT_LENGTH) else {
             return Ok(Self::None);
         };
         let length = value.to_str().ok().and_then(|v| v.trim().parse().ok()).ok_or(Unfit)?;
@@ -74,29 +70,31 @@ impl Framing {
     }
 }
 
-/// The fields of the request that goes upstream: the client's less what is hop-by-hop or the
-/// gateway's to say, then what the gateway says. Set last, those can neither be forged, nor
+/// Writes the fields of the request that goes upstream: the client's less what is hop-by-hop or
+/// the gateway's to say, then what the gateway says. Set last, those can neither be forged, nor
 /// doubled, nor removed by naming them in `Connection`.
 ///
 /// # Errors
-/// [`Unfit`] when a value holds bytes that no header field may have.
+/// [`Unfit`] when a value holds bytes that would end its line, should a parser ever let that
+/// through.
 pub fn for_upstream(
-    incoming: &server::HeaderMap,
+    incoming: &HeaderMap,
     identity: Identity<'_>,
     framing: Framing,
-) -> Result<upstream::HeaderMap, Unfit> {
-    let mut out = Fields::sized_for(incoming);
-    out.append(upstream::HOST, identity.host.clone())?;
+    out: &mut Vec<u8>,
+) -> Result<(), Unfit> {
+    write_field(out, "host", identity.host.as_bytes())?;
     match framing {
         Framing::None => {}
-        Framing::Length(length) => out.append(upstream::CONTENT_LENGTH, length.into())?,
-        Framing::Chunked => {
-            out.append(upstream::TRANSFER_ENCODING, HeaderValue::from_static("chunked"))?;
+        Framing::Length(length) => {
+            let mut digits = itoa::Buffer::new();
+            write_field(out, "content-length", digits.format(length).as_bytes())?;
         }
+        Framing::Chunked => write_field(out, "transfer-encoding", b"chunked")?,
     }
 
     let trusted = identity.peer_is_trusted;
-    let named = Named::by(incoming.get_all(server::CONNECTION));
+    let named = Named::by(incoming.get_all(CONNECTION).map(HeaderValue::as_bytes));
     let (mut has_proto, mut has_host) = (false, false);
     for (name, value) in incoming {
         let name = name.as_str();
@@ -113,75 +111,79 @@ pub fn for_upstream(
             Role::ForwardedOther => trusted && !named.contains(name),
             Role::Te => {
                 if has_token(value.as_bytes(), "trailers") {
-                    out.append(upstream::TE, HeaderValue::from_static("trailers"))?;
+                    write_field(out, "te", b"trailers")?;
                 }
                 false
             }
             Role::OfThisHop | Role::Chained | Role::Gateway => false,
         };
         if pass {
-            out.copy(name, value.as_bytes())?;
+            write_field(out, name, value.as_bytes())?;
         }
     }
 
     if let Some(tenant) = identity.tenant {
-        out.copy_as(X_TENANT_ID, tenant.as_bytes())?;
+        write_field(out, TENANT_ID, tenant.as_bytes())?;
     }
-    out.copy_as(X_REQUEST_ID, identity.request_id.as_bytes())?;
+    write_field(out, REQUEST_ID, identity.request_id.as_bytes())?;
 
     let came = |name: &str, believed: bool| {
-        let values: &[server::HeaderValue] =
-            if believed { incoming.get_all(name).as_slice() } else { &[] };
-        values.iter()
+        let values: &[HeaderValue] = if believed { incoming.get_all(name).as_slice() } else { &[] };
+        values.iter().map(HeaderValue::as_bytes)
     };
-    let host = incoming.get(server::HOST).map_or(&b""[..], server::HeaderValue::as_bytes);
-    out.join(upstream::VIA, came("via", true), |buf| {
-        buf.put_slice(if identity.http_10 { b"1.0 gatehouse" } else { b"1.1 gatehouse" });
+    let host = incoming.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
+    write_list(out, "via", came("via", true), |out| {
+        let us: &[u8] = if identity.http_10 { b"1.0 gatehouse" } else { b"1.1 gatehouse" };
+        out.extend_from_slice(us);
     })?;
-    let peer = out.write(|buf| match identity.peer {
-        Some(peer) => write_display(buf, peer.to_canonical()),
-        None => buf.put_slice(b"unknown"),
-    });
-    out.join(X_FORWARDED_FOR, came("x-forwarded-for", trusted), |buf| buf.put_slice(&peer))?;
-    out.join(upstream::FORWARDED, came("forwarded", trusted), |buf| {
-        write_forwarded(buf, &peer, host, identity.scheme);
+    write_list(out, "x-forwarded-for", came("x-forwarded-for", trusted), |out| {
+        write_peer(out, identity.peer);
+    })?;
+    write_list(out, "forwarded", came("forwarded", trusted), |out| {
+        write_forwarded(out, identity.peer, host, identity.scheme);
     })?;
     if !has_proto {
-        out.copy_as(X_FORWARDED_PROTO, identity.scheme.as_bytes())?;
+        write_field(out, "x-forwarded-proto", identity.scheme.as_bytes())?;
     }
     if !has_host && !host.is_empty() {
-        out.copy_as(X_FORWARDED_HOST, host)?;
+        write_field(out, "x-forwarded-host", host)?;
     }
-    Ok(out.map)
+    Ok(())
 }
 
-/// The fields of the response that goes to the client: the upstream's less what is hop-by-hop.
-/// `Content-Length` stays in; `x-request-id` is the gateway's to say.
+/// The fields of the response that goes to the client: the upstream's less what is hop-by-hop
+/// and its length, which the server writes. `x-request-id` is the gateway's to say. `keep` makes
+/// a value outlive the buffer that it was read into.
 ///
 /// # Errors
 /// [`Unfit`] when a value holds bytes that no header field may have.
-pub fn for_client(incoming: &upstream::HeaderMap) -> Result<server::HeaderMap, Unfit> {
-    let mut out = server::HeaderMap::with_capacity(incoming.keys_len() + 2);
-    let mut buf = BytesMut::with_capacity(incoming.values().map(HeaderValue::len).sum());
-    let named = Named::by(incoming.get_all(upstream::CONNECTION));
-    for (name, value) in incoming {
-        let name = name.as_str();
-        if is_hop_by_hop(name) || name == REQUEST_ID || named.contains(name) {
+pub fn for_client(
+    fields: &[httparse::Header<'_>],
+    keep: impl Fn(&[u8]) -> Bytes,
+) -> Result<HeaderMap, Unfit> {
+    let mut out = HeaderMap::with_capacity(fields.len() + 2);
+    let is_connection = |f: &&httparse::Header<'_>| f.name.eq_ignore_ascii_case("connection");
+    let named = Named::by(fields.iter().filter(is_connection).map(|f| f.value));
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Unfit)?;
+        if is_hop_by_hop(name.as_str())
+            || name == CONTENT_LENGTH
+            || name.as_str() == REQUEST_ID
+            || named.contains(name.as_str())
+        {
             continue;
         }
-        let name = server::HeaderName::from_bytes(name.as_bytes()).map_err(|_| Unfit)?;
-        buf.put_slice(value.as_bytes());
-        let value = buf.split().freeze();
-        out.append(name, server::HeaderValue::from_maybe_shared(value).map_err(|_| Unfit)?);
+        let value = HeaderValue::from_maybe_shared(keep(field.value));
+        out.append(name, value.map_err(|_| Unfit)?);
     }
     Ok(out)
 }
 
 /// Whether a request asks for another protocol, as the server understands it: either field is
 /// enough for it.
-pub fn asks_for_upgrade(headers: &server::HeaderMap) -> bool {
-    headers.contains_key(server::UPGRADE)
-        || headers.get_all(server::CONNECTION).any(|v| has_token(v.as_bytes(), "upgrade"))
+pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE)
+        || headers.get_all(CONNECTION).any(|v| has_token(v.as_bytes(), "upgrade"))
 }
 
 /// What a request's field is to the gateway.
@@ -238,15 +240,14 @@ fn imitates_gateway(name: &str) -> bool {
 struct Named<'a>(Vec<&'a [u8]>);
 
 impl<'a> Named<'a> {
-    fn by<V: AsRef<[u8]> + ?Sized + 'a>(connection: impl IntoIterator<Item = &'a V>) -> Self {
-        let options = connection.into_iter().flat_map(|v| list(v.as_ref()));
+    fn by(connection: impl IntoIterator<Item = &'a [u8]>) -> Self {
         // What every client sends is no field, or goes anyway.
         let usual = |o: &&[u8]| {
             [&b"keep-alive"[..], b"close", b"upgrade", b"te"]
                 .iter()
                 .any(|usual| o.eq_ignore_ascii_case(usual))
         };
-        Self(options.filter(|option| !usual(option)).collect())
+        Self(connection.into_iter().flat_map(list).filter(|option| !usual(option)).collect())
     }
 
     fn contains(&self, name: &str) -> bool {
@@ -259,100 +260,86 @@ fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&b| b == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 
-fn has_token(value: &[u8], token: &str) -> bool {
+/// Whether a comma-separated list has this member, whatever its parameters.
+pub fn has_token(value: &[u8], token: &str) -> bool {
     list(value).any(|member| {
         let name = member.split(|&b| b == b';').next().unwrap_or_default();
         name.trim_ascii().eq_ignore_ascii_case(token.as_bytes())
     })
 }
 
+/// One field line.
+fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), Unfit> {
+    if memchr::memchr3(b'\r', b'\n', b'\0', value).is_some() {
+        return Err(Unfit);
+    }
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// One field line of what came, if anything, and what `write` adds.
+fn write_list<'a>(
+    out: &mut Vec<u8>,
+    name: &str,
+    came: impl Iterator<Item = &'a [u8]>,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Result<(), Unfit> {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    let start = out.len();
+    for value in came.filter(|value| !value.is_empty()) {
+        out.extend_from_slice(value);
+        out.extend_from_slice(b", ");
+    }
+    write(out);
+    if memchr::memchr3(b'\r', b'\n', b'\0', &out[start..]).is_some() {
+        return Err(Unfit);
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+fn write_peer(out: &mut Vec<u8>, peer: Option<IpAddr>) {
+    match peer.map(|peer| peer.to_canonical()) {
+        Some(IpAddr::V4(address)) => {
+            for (i, octet) in address.octets().into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        // Writing to memory cannot fail.
+        Some(IpAddr::V6(address)) => drop(write!(out, "{address}")),
+        None => out.extend_from_slice(b"unknown"),
+    }
+}
+
 /// One element of `Forwarded` (RFC 7239, section 4).
-fn write_forwarded(buf: &mut BytesMut, peer: &[u8], host: &[u8], scheme: &str) {
-    buf.put_slice(b"for=");
-    if peer.contains(&b':') {
-        buf.put_slice(b"\"[");
-        buf.put_slice(peer);
-        buf.put_slice(b"]\"");
+fn write_forwarded(out: &mut Vec<u8>, peer: Option<IpAddr>, host: &[u8], scheme: &str) {
+    out.extend_from_slice(b"for=");
+    if peer.is_some_and(|peer| peer.to_canonical().is_ipv6()) {
+        out.extend_from_slice(b"\"[");
+        write_peer(out, peer);
+        out.extend_from_slice(b"]\"");
     } else {
-        buf.put_slice(peer);
+        write_peer(out, peer);
     }
     if !host.is_empty() {
-        buf.put_slice(b";host=\"");
+        out.extend_from_slice(b";host=\"");
         for &byte in host {
             if matches!(byte, b'"' | b'\\') {
-                buf.put_u8(b'\\');
+                out.push(b'\\');
             }
-            buf.put_u8(byte);
+            out.push(byte);
         }
-        buf.put_u8(b'"');
+        out.push(b'"');
     }
-    buf.put_slice(b";proto=");
-    buf.put_slice(scheme.as_bytes());
-}
-
-fn write_display(buf: &mut BytesMut, value: impl std::fmt::Display) {
-    // Writing to memory cannot fail, and neither can these types' Display.
-    let _ = write!(buf, "{value}");
-}
-
-/// A header map in the making, whose values share one buffer: an allocation a request instead
-/// of one a field.
-struct Fields {
-    map: upstream::HeaderMap,
-    buf: BytesMut,
-}
-
-impl Fields {
-    /// Room for what the gateway adds: names above, and about this many bytes of values.
-    const OWN_FIELDS: usize = 10;
-    const OWN_BYTES: usize = 384;
-
-    fn sized_for(incoming: &server::HeaderMap) -> Self {
-        let bytes: usize = incoming.iter().map(|(_, value)| value.len()).sum();
-        Self {
-            map: upstream::HeaderMap::with_capacity(incoming.len() + Self::OWN_FIELDS),
-            buf: BytesMut::with_capacity(bytes + Self::OWN_BYTES),
-        }
-    }
-
-    fn append(&mut self, name: HeaderName, value: HeaderValue) -> Result<(), Unfit> {
-        self.map.try_append(name, value).map(drop).map_err(|_| Unfit)
-    }
-
-    fn copy(&mut self, name: &str, value: &[u8]) -> Result<(), Unfit> {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Unfit)?;
-        self.copy_as(name, value)
-    }
-
-    fn copy_as(&mut self, name: HeaderName, value: &[u8]) -> Result<(), Unfit> {
-        self.buf.put_slice(value);
-        self.take_as(name)
-    }
-
-    /// One field of what came, if anything, and what `write` adds.
-    fn join<'a>(
-        &mut self,
-        name: HeaderName,
-        came: impl Iterator<Item = &'a server::HeaderValue>,
-        write: impl FnOnce(&mut BytesMut),
-    ) -> Result<(), Unfit> {
-        for value in came.filter(|value| !value.is_empty()) {
-            self.buf.put_slice(value.as_bytes());
-            self.buf.put_slice(b", ");
-        }
-        write(&mut self.buf);
-        self.take_as(name)
-    }
-
-    fn write(&mut self, write: impl FnOnce(&mut BytesMut)) -> Bytes {
-        write(&mut self.buf);
-        self.buf.split().freeze()
-    }
-
-    fn take_as(&mut self, name: HeaderName) -> Result<(), Unfit> {
-        let value = self.buf.split().freeze();
-        self.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| Unfit)?)
-    }
+    out.extend_from_slice(b";proto=");
+    out.extend_from_slice(scheme.as_bytes());
 }
 
 #[cfg(test)]

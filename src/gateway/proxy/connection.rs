@@ -1,36 +1,38 @@
 //! One HTTP/1.1 connection to an upstream, driven by the request that uses it.
 //!
-//! hyper's connection is a future that is usually spawned. Here whoever waits for its answer
-//! polls it: a request then costs no switch between tasks, and dropping the request drops, so
-//! closes, the connection. Idle ones are swept by the pool.
+//! There is no task of its own: whoever waits for the answer polls it, so a request costs no
+//! switch between tasks, and dropping the request drops, so closes, the connection. Request and
+//! response run beside each other: an upstream may answer before it has read all.
 
 use std::{
-    future::Future as _,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-    task::{Context, Poll, Waker},
+    io::{self, IoSlice, Write as _},
+    mem,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response, Version};
-use http_body::Body as _;
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
+use actix_web::http::StatusCode;
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
+use tokio_util::io::poll_read_buf;
 
 use super::{
-    body::{RequestBody, Sending},
+    body::{Next, RequestBody},
+    decoder::{Decoded, Decoder},
     error::{Error, Kind, Phase},
-    io::{Watch, Watched},
+    head::{self, Head},
+    timer::Timer,
     upstream::Upstream,
-    wake::{Relay, Timer},
 };
 
-/// The largest response head, and how much of a body is read or written at once.
+/// The largest response head.
 const MAX_HEAD: usize = 64 * 1024;
-const MAX_BUFFER: usize = 128 * 1024;
+/// How many interim responses may come before the final one.
+const MAX_INTERIM: usize = 16;
+/// How much is read at once: little at first, more while it fills.
+const READ_MIN: usize = 8 * 1024;
+const READ_MAX: usize = 64 * 1024;
 
 /// A piece of a response's body.
 pub(super) enum Piece {
@@ -40,123 +42,205 @@ pub(super) enum Piece {
 
 /// Why there is no answer.
 pub(super) enum NoAnswer {
-    /// The connection was closed before anything of this request was sent; here it is back.
-    Unsent(Box<Request<RequestBody>>, Error),
+    /// Nothing of the request was sent; its body is whole again.
+    Unsent(Option<Box<RequestBody>>, Error),
     /// The connection was closed before a byte of the answer came.
     Silent(Error),
     /// Anything else.
     Failed(Error),
 }
 
+/// How far a request is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sending {
+    /// More is to come from the client.
+    Underway,
+    /// All has been taken from the client.
+    Taken,
+    /// It cannot be finished, and whose fault that is.
+    Failed(Kind),
+}
+
+/// What is to be written, in this order.
+#[derive(Default)]
+struct Output {
+    /// The head, or the line before a chunk.
+    start: Vec<u8>,
+    written: usize,
+    piece: Bytes,
+    /// The line end behind a chunk.
+    end: &'static [u8],
+}
+
 /// A connection, and the exchange on it if there is one.
 pub(super) struct Connection {
-    sender: http1::SendRequest<RequestBody>,
-    /// `None` once it has finished. It then closes, and what it still had to say is said.
-    driver: Option<http1::Connection<TokioIo<Watched>, RequestBody>>,
-    watch: Rc<Watch>,
-    relay: Arc<Relay>,
-    /// Wakes through `relay`.
-    waker: Waker,
-    timer: Timer,
-    incoming: Option<Incoming>,
+    stream: TcpStream,
+    input: BytesMut,
+    read_size: usize,
+    output: Output,
+    body: Option<Box<RequestBody>>,
+    sending: Sending,
+    /// Whether a byte of this request has been written.
+    sent: bool,
+    /// Whether the upstream takes no more bytes, for now or (`broken`) for good.
+    write_blocked: bool,
+    broken: bool,
+    /// When last a byte went out, or one came from the client to go out.
+    sent_at: Instant,
+    /// Whether a byte of the answer has come.
+    answered: bool,
+    interim: usize,
+    /// How much of a head that is not whole yet has been looked through for its end.
+    searched: usize,
+    decoder: Decoder,
+    persistent: bool,
     /// Since when the next piece of the response's body has been waited for.
     waiting_since: Option<Instant>,
-    /// Whether the upstream speaks HTTP/1.1. hyper would send the next request as HTTP/1.0
-    /// otherwise, and drop the body of a chunked one.
-    persistent: bool,
-    answered: bool,
-    /// Whether it has brought more than one answer.
-    pub(super) reused: bool,
+    timer: Timer,
+    answers: usize,
     pub(super) idle_since: Instant,
 }
 
 impl Connection {
-    pub(super) async fn over(stream: TcpStream) -> Result<Self, Error> {
-        let watch = Rc::new(Watch::new());
-        let io = TokioIo::new(Watched::new(stream, Rc::clone(&watch)));
-        let (sender, driver) = http1::Builder::new()
-            .max_header_size(MAX_HEAD)
-            .max_buf_size(MAX_BUFFER)
-            .handshake(io)
-            .await
-            .map_err(|e| Error::http(Phase::Connect, e))?;
-        let relay = Arc::new(Relay::default());
-        Ok(Self {
-            sender,
-            driver: Some(driver),
-            watch,
-            waker: Waker::from(Arc::clone(&relay)),
-            relay,
-            timer: Timer::new(),
-            incoming: None,
-            waiting_since: None,
-            persistent: true,
+    pub(super) fn over(stream: TcpStream) -> Self {
+        let now = Instant::now();
+        Self {
+            stream,
+            input: BytesMut::new(),
+            read_size: READ_MIN,
+            output: Output::default(),
+            body: None,
+            sending: Sending::Taken,
+            sent: false,
+            write_blocked: false,
+            broken: false,
+            sent_at: now,
             answered: false,
-            reused: false,
-            idle_since: Instant::now(),
-        })
+            interim: 0,
+            searched: 0,
+            decoder: Decoder::Length(0),
+            persistent: true,
+            waiting_since: None,
+            timer: Timer::new(),
+            answers: 0,
+            idle_since: now,
+        }
     }
 
-    /// Sends a request and waits for the head of its response.
-    pub(super) async fn exchange(
+    /// Whether it has brought more than one answer.
+    pub(super) fn is_reused(&self) -> bool {
+        self.answers > 1
+    }
+
+    /// Begins an exchange: `write_head` writes the request's head.
+    pub(super) fn begin(
         &mut self,
-        mut request: Request<RequestBody>,
+        body: Option<Box<RequestBody>>,
+        write_head: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        self.output.start.clear();
+        self.output.written = 0;
+        write_head(&mut self.output.start)?;
+        self.sending = if body.is_some() { Sending::Underway } else { Sending::Taken };
+        self.body = body;
+        self.sent = false;
+        self.sent_at = Instant::now();
+        self.answered = false;
+        self.interim = 0;
+        Ok(())
+    }
+
+    /// Sends the request, and is ready with the head of its final response.
+    pub(super) fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
         upstream: &Upstream,
-    ) -> Result<Response<()>, NoAnswer> {
-        request.body_mut().report_to(&self.watch);
-        let mut answer = pin!(self.sender.try_send_request(request));
-        self.relay.wake();
-        let answer = std::future::poll_fn(|cx| {
-            self.relay.release();
-            self.advance();
-            // Not polled before there can be an answer: it would only wake this very task.
-            if (self.driver.is_none() || self.watch.answered.get())
-                && let Poll::Ready(answer) = answer.as_mut().poll(cx)
-            {
-                return Poll::Ready(Ok(answer));
-            }
-            self.relay.to(cx.waker());
-            self.poll_patience(cx, upstream).map(Err)
-        })
-        .await;
-        match answer {
-            Ok(Ok(response)) => self.accept(response),
-            Ok(Err(mut error)) => {
-                let request = error.take_message();
-                Err(self.no_answer(request, error.into_error()))
-            }
-            Err(late) => Err(NoAnswer::Failed(late)),
+        head_only: bool,
+    ) -> Poll<Result<Head, NoAnswer>> {
+        self.poll_send(cx);
+        if let Sending::Failed(kind) = self.sending {
+            return Poll::Ready(Err(NoAnswer::Failed(Error::new(kind, Phase::Send))));
         }
+        loop {
+            match self.take_head() {
+                Ok(Some(mut head)) => {
+                    self.expect_body(&mut head, head_only);
+                    return Poll::Ready(Ok(head));
+                }
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(NoAnswer::Failed(error))),
+            }
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(self.no_answer(closed()))),
+                Poll::Ready(Ok(_)) => self.answered = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(self.no_answer(error))),
+                Poll::Pending => break,
+            }
+        }
+        if self.broken && !self.sent {
+            return Poll::Ready(Err(self.no_answer(io::ErrorKind::BrokenPipe.into())));
+        }
+        self.poll_patience(cx, upstream).map(|late| Err(NoAnswer::Failed(late)))
     }
 
-    fn accept(&mut self, response: Response<Incoming>) -> Result<Response<()>, NoAnswer> {
-        // Nobody asked for an upgrade.
-        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(NoAnswer::Failed(Error::new(Kind::Invalid, Phase::Head)));
+    /// The final response's head, if it has come.
+    fn take_head(&mut self) -> Result<Option<Head>, Error> {
+        while self.has_head() {
+            let Some(head) = head::read(&mut self.input)? else {
+                self.searched = self.input.len();
+                break;
+            };
+            self.searched = 0;
+            if !head.status.is_informational() {
+                return Ok(Some(head));
+            }
+            // The server cannot pass interim responses on. Nobody asked for an upgrade.
+            self.interim += 1;
+            if head.status == StatusCode::SWITCHING_PROTOCOLS || self.interim > MAX_INTERIM {
+                return Err(Error::new(Kind::Invalid, Phase::Head));
+            }
         }
-        self.reused = self.answered;
-        self.answered = true;
-        self.persistent = response.version() == Version::HTTP_11;
-        let (parts, incoming) = response.into_parts();
-        self.incoming = Some(incoming);
+        if self.input.len() > MAX_HEAD {
+            return Err(Error::new(Kind::Invalid, Phase::Head));
+        }
+        Ok(None)
+    }
+
+    /// Whether looking for a whole head is worth while. Of one that comes in many pieces, only
+    /// its end is looked for.
+    fn has_head(&self) -> bool {
+        if self.searched == 0 {
+            return !self.input.is_empty();
+        }
+        let tail = &self.input[self.searched.saturating_sub(3)..];
+        memchr::memmem::find(tail, b"\n\r\n").is_some()
+            || memchr::memmem::find(tail, b"\n\n").is_some()
+    }
+
+    fn expect_body(&mut self, head: &mut Head, head_only: bool) {
+        let bodiless = head_only || matches!(head.status.as_u16(), 204 | 304);
+        self.decoder = if bodiless { Decoder::Length(0) } else { head.framing.clone() };
+        self.persistent = head.persistent;
         self.waiting_since = None;
-        Ok(Response::from_parts(parts, ()))
+        self.answers += 1;
     }
 
-    fn no_answer(&self, request: Option<Request<RequestBody>>, error: hyper::Error) -> NoAnswer {
-        if let Sending::Failed(kind) = self.watch.sending.get() {
-            return NoAnswer::Failed(Error::new(kind, Phase::Send).because(error));
+    /// What it means that the connection failed while an answer was waited for.
+    fn no_answer(&mut self, cause: io::Error) -> NoAnswer {
+        let underway = self.sending == Sending::Underway;
+        let error = Error::io(if underway { Phase::Send } else { Phase::Head }, cause);
+        if self.answered {
+            return NoAnswer::Failed(error);
         }
-        let phase = match self.watch.sending.get() {
-            Sending::Underway => Phase::Send,
-            Sending::Done | Sending::Failed(_) => Phase::Head,
-        };
-        let error = Error::http(phase, error);
-        match request {
-            Some(request) => NoAnswer::Unsent(Box::new(request), error),
-            None if self.watch.answered.get() => NoAnswer::Failed(error),
-            None => NoAnswer::Silent(error),
+        if self.sent {
+            return NoAnswer::Silent(error);
         }
+        let mut body = self.body.take();
+        let piece = mem::take(&mut self.output.piece);
+        if let (Some(body), false) = (&mut body, piece.is_empty()) {
+            body.untake(piece);
+        }
+        NoAnswer::Unsent(body, error)
     }
 
     /// The next piece of the response's body, and meanwhile the rest of the request's.
@@ -165,93 +249,207 @@ impl Connection {
         cx: &mut Context<'_>,
         idle_timeout: Duration,
     ) -> Poll<Result<Piece, Error>> {
-        // Taking a piece wakes the driver, which is not to wake this very task.
-        self.relay.release();
-        if let Poll::Ready(piece) = self.poll_ready_piece() {
-            return Poll::Ready(piece);
+        loop {
+            if let Poll::Ready(piece) = self.poll_ready_piece() {
+                return Poll::Ready(piece);
+            }
+            self.poll_send(cx);
+            if let Sending::Failed(kind) = self.sending {
+                return Poll::Ready(Err(Error::new(kind, Phase::Body)));
+            }
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(0)) if self.decoder == Decoder::UntilClose => {
+                    self.decoder = Decoder::Length(0);
+                    self.persistent = false;
+                }
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Error::io(Phase::Body, closed()))),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::io(Phase::Body, error))),
+                Poll::Pending => break,
+            }
         }
-        self.advance();
-        if let Poll::Ready(piece) = self.poll_ready_piece() {
-            return Poll::Ready(piece);
-        }
-        self.relay.to(cx.waker());
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        match self.timer.poll(cx, since + idle_timeout) {
-            Poll::Ready(()) => Poll::Ready(Err(Error::new(Kind::Timeout, Phase::Body))),
-            Poll::Pending => Poll::Pending,
-        }
+        let late = self.timer.poll(cx, since + idle_timeout);
+        late.map(|()| Err(Error::new(Kind::Timeout, Phase::Body)))
     }
 
     /// A piece of the response's body that has already come.
     pub(super) fn poll_ready_piece(&mut self) -> Poll<Result<Piece, Error>> {
-        let Some(incoming) = &mut self.incoming else {
-            return Poll::Ready(Ok(Piece::End));
-        };
-        // Only `advance` feeds it, in this same task: there is nobody else to wake.
-        let cx = &mut Context::from_waker(Waker::noop());
-        loop {
-            return Poll::Ready(match Pin::new(&mut *incoming).poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(bytes) => {
-                        self.waiting_since = None;
-                        Ok(Piece::Data(bytes))
-                    }
-                    // actix has no way to send trailers.
-                    Err(_trailers) => continue,
-                },
-                Poll::Ready(None) => {
-                    self.incoming = None;
-                    Ok(Piece::End)
-                }
-                Poll::Ready(Some(Err(error))) => Err(Error::http(Phase::Body, error)),
-            });
+        match self.decoder.decode(&mut self.input) {
+            Ok(Decoded::Data(bytes)) => {
+                self.waiting_since = None;
+                Poll::Ready(Ok(Piece::Data(bytes)))
+            }
+            Ok(Decoded::End) => Poll::Ready(Ok(Piece::End)),
+            Ok(Decoded::Starved) => Poll::Pending,
+            Err(e) => Poll::Ready(Err(Error::new(Kind::Invalid, Phase::Body).because(e))),
         }
     }
 
-    /// Whether another request may follow on this connection.
+    /// Whether another request may follow on this connection: both messages have ended, and
+    /// nothing came that nobody asked for.
     pub(super) fn settle(&mut self) -> bool {
-        if !self.persistent
-            || self.incoming.as_ref().is_some_and(|incoming| !incoming.is_end_stream())
-            || self.watch.sending.get() != Sending::Done
-        {
+        // The end of chunks may have come without having been looked at.
+        if !matches!(self.poll_ready_piece(), Poll::Ready(Ok(Piece::End))) {
             return false;
         }
-        self.incoming = None;
-        // From here on nobody is to be woken for this connection.
-        self.relay.release();
-        if !self.sender.is_ready() {
-            self.relay.wake();
+        let fit = self.persistent
+            && self.decoder.is_done()
+            && self.input.is_empty()
+            && self.sending == Sending::Taken
+            && self.output.is_empty();
+        if self.input.capacity() > READ_MIN {
+            self.input = BytesMut::new();
         }
-        self.is_open() && self.sender.is_ready()
+        self.read_size = READ_MIN;
+        fit
     }
 
     /// Whether an idle connection is still open, as far as the system has told.
     pub(super) fn is_open(&mut self) -> bool {
-        self.advance();
-        self.driver.is_some()
+        // The next request registers itself: there is nobody to wake.
+        let mut cx = Context::from_waker(Waker::noop());
+        self.poll_fill(&mut cx).is_pending()
     }
 
-    /// Lets hyper read and write what it can.
-    fn advance(&mut self) {
-        // actix polls more often than there is reason to: nothing has come, nothing to do.
-        let Some(driver) = self.driver.as_mut().filter(|_| self.relay.was_woken()) else { return };
-        if Pin::new(driver).poll(&mut Context::from_waker(&self.waker)).is_ready() {
-            // The error, if any, reaches who waits for the response or its body. Dropping the
-            // driver gives back a request that it did not get to.
-            self.driver = None;
+    /// Reads what has come; ready with zero at the end of the stream.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.reserve(self.read_size);
+        let room = self.input.capacity() - self.input.len();
+        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input);
+        if let Poll::Ready(Ok(n)) = read
+            && n == room
+        {
+            self.read_size = (self.read_size * 2).min(READ_MAX);
         }
+        read
+    }
+
+    /// Sends what it can of the request.
+    ///
+    /// An upstream that refuses a body answers and closes, and the next write fails although
+    /// the answer lies ready to be read. So a failed write is no error here: reading finds the
+    /// answer or the same failure.
+    fn poll_send(&mut self, cx: &mut Context<'_>) {
+        while !self.broken {
+            let fed = self.poll_feed(cx);
+            if self.output.is_empty() {
+                self.write_blocked = false;
+                match fed {
+                    Poll::Ready(()) if self.sending == Sending::Underway => continue,
+                    _ => return,
+                }
+            }
+            match self.output.poll_write(cx, &mut self.stream) {
+                Poll::Ready(Ok(())) => {
+                    self.sent = true;
+                    self.sent_at = Instant::now();
+                }
+                Poll::Ready(Err(_)) => self.broken = true,
+                Poll::Pending => {
+                    self.write_blocked = true;
+                    return;
+                }
+            }
+        }
+        self.write_blocked = true;
+    }
+
+    /// Takes the next piece of the request's body, if it can be written next.
+    fn poll_feed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (Sending::Underway, Some(body)) = (self.sending, &mut self.body) else {
+            return Poll::Ready(());
+        };
+        if !self.output.takes_piece() {
+            return Poll::Ready(());
+        }
+        match ready!(body.poll_next(cx)) {
+            Next::Piece(piece) => {
+                self.sent_at = Instant::now();
+                self.output.put(piece, body.is_chunked());
+                if body.is_done() {
+                    self.sending = Sending::Taken;
+                }
+            }
+            Next::End => {
+                if body.is_chunked() {
+                    self.output.put_last_chunk();
+                }
+                self.sending = Sending::Taken;
+            }
+            Next::Failed(kind) => self.sending = Sending::Failed(kind),
+        }
+        Poll::Ready(())
     }
 
     /// Ready when somebody has taken too long for the response's head to come.
     fn poll_patience(&mut self, cx: &mut Context<'_>, upstream: &Upstream) -> Poll<Error> {
-        let sending = self.watch.sending.get() == Sending::Underway;
-        let patience = if sending { upstream.idle_timeout } else { upstream.response_timeout };
-        let deadline = self.watch.sent_at.get() + patience;
-        self.timer.poll(cx, deadline).map(|()| match sending {
-            true if !self.watch.write_blocked.get() => Error::new(Kind::ClientTimeout, Phase::Send),
+        let underway = self.sending == Sending::Underway || !self.output.is_empty();
+        let patience = if underway { upstream.idle_timeout } else { upstream.response_timeout };
+        let deadline = self.sent_at + patience;
+        self.timer.poll(cx, deadline).map(|()| match underway {
+            true if !self.write_blocked => Error::new(Kind::ClientTimeout, Phase::Send),
             true => Error::new(Kind::Timeout, Phase::Send),
             false => Error::new(Kind::Timeout, Phase::Head),
         })
     }
+}
+
+impl Output {
+    fn is_empty(&self) -> bool {
+        self.written == self.start.len() && self.piece.is_empty() && self.end.is_empty()
+    }
+
+    /// Whether a piece can follow what is there.
+    fn takes_piece(&self) -> bool {
+        self.piece.is_empty() && self.end.is_empty()
+    }
+
+    /// Adds a piece of a body, which may stand behind a head.
+    fn put(&mut self, piece: Bytes, chunked: bool) {
+        if chunked && !piece.is_empty() {
+            // Writing to memory cannot fail.
+            let _ = write!(self.start, "{:x}\r\n", piece.len());
+            self.end = b"\r\n";
+        }
+        self.piece = piece;
+    }
+
+    fn put_last_chunk(&mut self) {
+        self.start.extend_from_slice(b"0\r\n\r\n");
+    }
+
+    /// Writes some of it.
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+        let start = &self.start[self.written..];
+        // The usual case, and a plain write costs the system less.
+        let n = ready!(if self.takes_piece() {
+            Pin::new(stream).poll_write(cx, start)
+        } else {
+            let slices = [IoSlice::new(start), IoSlice::new(&self.piece), IoSlice::new(self.end)];
+            Pin::new(stream).poll_write_vectored(cx, &slices)
+        })?;
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.advance(n);
+        Poll::Ready(Ok(()))
+    }
+
+    fn advance(&mut self, mut n: usize) {
+        let of_start = n.min(self.start.len() - self.written);
+        self.written += of_start;
+        if self.written == self.start.len() {
+            self.start.clear();
+            self.written = 0;
+        }
+        n -= of_start;
+        let of_piece = n.min(self.piece.len());
+        self.piece.advance(of_piece);
+        self.end = &self.end[n - of_piece..];
+    }
+}
+
+fn closed() -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
 }

@@ -84,20 +84,6 @@ impl Error {
         Self { reason, ..Self::new(kind, phase) }.because(source)
     }
 
-    /// What hyper says of a connection.
-    pub(super) fn http(phase: Phase, source: hyper::Error) -> Self {
-        let mut cause = StdError::source(&source);
-        while let Some(error) = cause {
-            if let Some(error) = error.downcast_ref::<io::Error>() {
-                return Self::io(phase, io::Error::new(error.kind(), source));
-            }
-            cause = error.source();
-        }
-        let closed = source.is_incomplete_message() || source.is_canceled() || source.is_closed();
-        let kind = if closed { Kind::Unreachable } else { Kind::Invalid };
-        Self::new(kind, phase).because(source)
-    }
-
     /// What the answer to the client depends on.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -4,20 +4,21 @@
 //! credentials and the answers to errors are the gateway's: they come in through [`Outgoing`]
 //! and go out as [`Error`]. Everything here belongs to one worker and one thread.
 //!
-//! The way of a request: [`Upstream::target`] and [`headers::for_upstream`] make the head, a
-//! connection comes from the `pool` or `connect`, `connection` sends and waits, `response`
-//! makes what actix sends. A request goes out a second time only when nothing of it was sent, or
+//! The way of a request: a connection comes from the `pool` or `connect`, `head` writes the
+//! request's head on it and reads the response's, `connection` sends and waits, `response` makes
+//! what actix sends. A request goes out a second time only when nothing of it was sent, or
 //! when it has no body, is idempotent, and a reused connection closed without a byte of answer.
 
 mod body;
 mod connect;
 mod connection;
+mod decoder;
 mod error;
-mod io;
+mod head;
 mod pool;
 mod response;
+mod timer;
 mod upstream;
-mod wake;
 
 use std::{
     future::{Future as _, poll_fn},
@@ -27,13 +28,6 @@ use std::{
     sync::Arc,
     task::Poll,
 };
-
-use actix_web::{
-    HttpResponse,
-    dev::Payload,
-    http::{Method, Version, header::HeaderMap},
-};
-use http::Request;
 
 use self::{
     body::RequestBody,
@@ -45,7 +39,12 @@ pub use self::{
     error::{Error, Kind, Phase},
     upstream::Upstream,
 };
-use super::headers::{self, Framing, Identity};
+use super::headers::Framing;
+use actix_web::{
+    HttpResponse,
+    dev::Payload,
+    http::{Method, Version, header::HeaderMap},
+};
 
 /// A request as it came, and what the gateway has settled about it.
 #[derive(Clone, Copy, Debug)]
@@ -98,10 +97,16 @@ impl Client {
         outgoing: &Outgoing<'_>,
         payload: Payload,
     ) -> Result<HttpResponse, Error> {
-        let framing = Framing::of(outgoing.headers).map_err(unfit)?;
-        let mut request = outgoing_request(upstream, outgoing, framing, payload)?;
-        let bodiless = matches!(framing, Framing::None | Framing::Length(0));
-        let replayable = bodiless && outgoing.method.is_idempotent();
+        let framing = Framing::of(outgoing.headers)
+            .map_err(|unfit| Error::new(Kind::Target, Phase::Check).because(unfit))?;
+        let mut body = match framing {
+            Framing::None | Framing::Length(0) => None,
+            Framing::Length(length) if upstream.max_body_size.is_some_and(|max| length > max) => {
+                return Err(Error::new(Kind::TooLarge, Phase::Check));
+            }
+            _ => Some(Box::new(RequestBody::new(payload, framing, upstream.max_body_size))),
+        };
+        let replayable = body.is_none() && outgoing.method.is_idempotent();
         if !replayable && self.pool.has_idle(upstream) {
             // It gets one chance: let the system tell first which connections have closed.
             tokio::task::yield_now().await;
@@ -112,20 +117,20 @@ impl Client {
             let reused = idle.is_some();
             let mut connection = match idle.take() {
                 Some(connection) => connection,
-                None => connect(upstream, request.body_mut()).await?,
+                None => connect(upstream, body.as_deref_mut()).await?,
             };
-            match connection.exchange(request, upstream).await {
+            connection.begin(body.take(), |out| head::write(upstream, outgoing, framing, out))?;
+            let asked = Asked::by(outgoing);
+            match poll_fn(|cx| connection.poll_head(cx, upstream, asked.head)).await {
                 Ok(head) => {
                     let lease = Lease::new(connection, upstream, &self.pool);
-                    return response::relay(&head, lease, Asked::by(outgoing));
+                    return response::relay(head, lease, asked);
                 }
                 Err(NoAnswer::Unsent(unsent, _)) if reused => {
-                    request = *unsent;
+                    body = unsent;
                     idle = self.pool.take(upstream, replayable);
                 }
-                Err(NoAnswer::Silent(_)) if reused && replayable => {
-                    request = outgoing_request(upstream, outgoing, framing, Payload::None)?;
-                }
+                Err(NoAnswer::Silent(_)) if reused && replayable => {}
                 Err(
                     NoAnswer::Unsent(_, error) | NoAnswer::Silent(error) | NoAnswer::Failed(error),
                 ) => return Err(error),
@@ -134,51 +139,15 @@ impl Client {
     }
 }
 
-/// The request that goes out; made again when it is sent again.
-fn outgoing_request(
-    upstream: &Upstream,
-    outgoing: &Outgoing<'_>,
-    framing: Framing,
-    payload: Payload,
-) -> Result<Request<RequestBody>, Error> {
-    if let (Framing::Length(length), Some(max)) = (framing, upstream.max_body_size)
-        && length > max
-    {
-        return Err(Error::new(Kind::TooLarge, Phase::Check));
-    }
-    let identity = Identity {
-        host: upstream.authority(),
-        tenant: outgoing.tenant,
-        request_id: outgoing.request_id,
-        peer: outgoing.peer,
-        peer_is_trusted: outgoing.peer_is_trusted,
-        scheme: outgoing.scheme,
-        http_10: outgoing.version < Version::HTTP_11,
-    };
-    let fields = headers::for_upstream(outgoing.headers, identity, framing).map_err(unfit)?;
-    let target = upstream
-        .target(outgoing.rest, outgoing.query)
-        .ok_or_else(|| Error::new(Kind::Target, Phase::Check))?;
-    let method = http::Method::from_bytes(outgoing.method.as_str().as_bytes())
-        .map_err(|e| Error::new(Kind::Target, Phase::Check).because(e))?;
-    let body = RequestBody::new(payload, framing, upstream.max_body_size);
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = target;
-    *request.headers_mut() = fields;
-    Ok(request)
-}
-
 /// A new connection, unless the request turns out to be broken meanwhile.
-async fn connect(upstream: &Upstream, body: &mut RequestBody) -> Result<Box<Connection>, Error> {
+async fn connect(
+    upstream: &Upstream,
+    mut body: Option<&mut RequestBody>,
+) -> Result<Box<Connection>, Error> {
     let mut connecting = pin!(connect::connect(upstream));
-    let stream = poll_fn(|cx| match body.poll_ahead(cx) {
-        Poll::Ready(kind) => Poll::Ready(Err(Error::new(kind, Phase::Send))),
-        Poll::Pending => connecting.as_mut().poll(cx),
+    let stream = poll_fn(|cx| match body.as_mut().map(|body| body.poll_ahead(cx)) {
+        Some(Poll::Ready(kind)) => Poll::Ready(Err(Error::new(kind, Phase::Send))),
+        _ => connecting.as_mut().poll(cx),
     });
-    Ok(Box::new(Connection::over(stream.await?).await?))
-}
-
-fn unfit(error: headers::Unfit) -> Error {
-    Error::new(Kind::Target, Phase::Check).because(error)
+    Ok(Box::new(Connection::over(stream.await?)))
 }

@@ -38,13 +38,18 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let stack = idle.get_mut(upstream.origin())?;
         let now = Instant::now();
-        let fit = |c: &Connection| replayable || c.reused || now - c.idle_since > PROBATION;
-        let at = stack.iter().rposition(|c| fit(c))?;
-        if now - stack[at].idle_since < MAX_IDLE_TIME {
-            return Some(stack.remove(at));
+        let fit = |c: &Connection| replayable || c.is_reused() || now - c.idle_since > PROBATION;
+        while let Some(at) = stack.iter().rposition(|c| fit(c)) {
+            if now - stack[at].idle_since >= MAX_IDLE_TIME {
+                // All before it are older still.
+                stack.drain(..=at);
+                return None;
+            }
+            let mut connection = stack.remove(at);
+            if connection.is_open() {
+                return Some(connection);
+            }
         }
-        // All before it are older still.
-        stack.drain(..=at);
         None
     }
 

@@ -2,6 +2,15 @@
 
 use std::task::Poll;
 
+use super::{
+    Outgoing,
+    body::{HeadBody, ResponseBody},
+    connection::Piece,
+    error::Error,
+    head::Head,
+    pool::Lease,
+};
+use crate::gateway::headers;
 use actix_web::{
     HttpResponse,
     body::{self, BoxBody},
@@ -10,24 +19,11 @@ use actix_web::{
         header::{self, HeaderMap, HeaderValue},
     },
 };
-use http::{
-    Response,
-    header::{CONTENT_LENGTH, TRANSFER_ENCODING},
-};
-
-use super::{
-    Outgoing,
-    body::{HeadBody, ResponseBody},
-    connection::Piece,
-    error::{Error, Kind, Phase},
-    pool::Lease,
-};
-use crate::gateway::headers;
 
 /// What of the request matters to its response.
 #[derive(Clone, Copy)]
 pub(super) struct Asked {
-    head: bool,
+    pub(super) head: bool,
     /// The client speaks HTTP/1.0. actix would send it chunks all the same.
     http_10: bool,
     /// The client asked for an upgrade and does not get one. actix would confirm it, and
@@ -47,17 +43,8 @@ impl Asked {
 
 /// The response to the client. Its body streams from the leased connection, unless all of it
 /// has come already.
-pub(super) fn relay(
-    head: &Response<()>,
-    lease: Lease,
-    asked: Asked,
-) -> Result<HttpResponse, Error> {
-    let status = StatusCode::from_u16(head.status().as_u16()).map_err(|e| invalid().because(e))?;
-    let length = length(head);
-    let mut fields = headers::for_client(head.headers()).map_err(|e| invalid().because(e))?;
-    // actix writes it from the body's size.
-    fields.remove(header::CONTENT_LENGTH);
-
+pub(super) fn relay(head: Head, lease: Lease, asked: Asked) -> Result<HttpResponse, Error> {
+    let Head { status, mut fields, length, .. } = head;
     let body = match status {
         StatusCode::NO_CONTENT => {
             lease.give_back();
@@ -75,21 +62,13 @@ pub(super) fn relay(
             lease.give_back();
             length.map_or_else(none, |length| BoxBody::new(HeadBody(length)))
         }
-        _ => content(head, lease, length)?,
+        _ => content(lease, length)?,
     };
     Ok(respond(status, fields, body, length.is_some(), asked))
 }
 
 /// A body of a response that may have one.
-fn content(head: &Response<()>, mut lease: Lease, length: Option<u64>) -> Result<BoxBody, Error> {
-    if let Some(coding) = head.headers().get(TRANSFER_ENCODING) {
-        // Of other codings hyper would take off the last and leave the rest unnamed.
-        if !coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked")
-            || head.headers().get_all(TRANSFER_ENCODING).iter().nth(1).is_some()
-        {
-            return Err(invalid());
-        }
-    }
+fn content(mut lease: Lease, length: Option<u64>) -> Result<BoxBody, Error> {
     let first = match lease.connection.poll_ready_piece() {
         Poll::Ready(Ok(Piece::Data(bytes))) => Some(bytes),
         Poll::Ready(Err(error)) => return Err(error),
@@ -101,16 +80,6 @@ fn content(head: &Response<()>, mut lease: Lease, length: Option<u64>) -> Result
         return Ok(BoxBody::new(first.unwrap_or_default()));
     }
     Ok(BoxBody::new(ResponseBody::new(lease, first, length)))
-}
-
-/// The declared length, which counts only without `Transfer-Encoding`. hyper has refused
-/// lengths that differ.
-fn length(head: &Response<()>) -> Option<u64> {
-    if head.headers().contains_key(TRANSFER_ENCODING) {
-        return None;
-    }
-    let value = head.headers().get(CONTENT_LENGTH)?.to_str().ok()?;
-    value.split(',').next()?.trim().parse().ok()
 }
 
 fn respond(
@@ -136,8 +105,4 @@ fn respond(
 
 fn none() -> BoxBody {
     BoxBody::new(body::None::new())
-}
-
-fn invalid() -> Error {
-    Error::new(Kind::Invalid, Phase::Head)
 }

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
-use http::{
-    HeaderValue, Uri,
-    uri::{PathAndQuery, Scheme},
-};
+use http::{Uri, uri::Scheme};
 
 /// A remote service: where it is, and how long and how much the gateway grants it.
 #[derive(Clone, Debug)]
@@ -23,7 +19,7 @@ pub struct Upstream {
     origin: Box<str>,
     host: Box<str>,
     port: u16,
-    authority: HeaderValue,
+    authority: Box<str>,
     path: Box<str>,
 }
 
@@ -66,8 +62,7 @@ impl Upstream {
             origin: format!("http://{host}:{port}").into(),
             host: host.into(),
             port,
-            authority: HeaderValue::from_str(authority.as_str())
-                .map_err(|_| "names no valid host")?,
+            authority: authority.as_str().into(),
             path: uri.path().into(),
         })
     }
@@ -83,34 +78,35 @@ impl Upstream {
     }
 
     /// The authority as written in the URL, for `Host`.
-    pub(super) fn authority(&self) -> &HeaderValue {
+    pub(super) fn authority(&self) -> &str {
         &self.authority
     }
 
-    /// The request target: the URL's path, exactly one slash, `rest` and the query, byte for
-    /// byte. Without a `rest` it is the URL's path as given.
+    /// Writes the request target: the URL's path, exactly one slash, `rest` and the query, byte
+    /// for byte. Without a `rest` it is the URL's path as given.
     ///
-    /// `None` when it is too long (64 KiB) or has bytes that no request target may have.
-    pub(super) fn target(&self, rest: Option<&str>, query: Option<&str>) -> Option<Uri> {
-        let room = self.path.len() + rest.map_or(0, str::len) + query.map_or(0, str::len) + 2;
-        let mut target = BytesMut::with_capacity(room);
+    /// False when it has bytes that no request target may have.
+    pub(super) fn write_target(
+        &self,
+        rest: Option<&str>,
+        query: Option<&str>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let start = out.len();
         match rest {
-            None => target.put_slice(self.path.as_bytes()),
+            None => out.extend_from_slice(self.path.as_bytes()),
             Some(rest) => {
                 let base = self.path.strip_suffix('/').unwrap_or(&self.path);
-                target.put_slice(base.as_bytes());
-                target.put_u8(b'/');
-                target.put_slice(rest.as_bytes());
+                out.extend_from_slice(base.as_bytes());
+                out.push(b'/');
+                out.extend_from_slice(rest.as_bytes());
             }
         }
         if let Some(query) = query {
-            target.put_u8(b'?');
-            target.put_slice(query.as_bytes());
+            out.push(b'?');
+            out.extend_from_slice(query.as_bytes());
         }
-        let length = target.len();
-        let target = PathAndQuery::from_maybe_shared(target.freeze()).ok()?;
-        // A `#` would have been cut off with all that follows: then it is not byte for byte.
-        (target.as_str().len() == length).then(|| Uri::from(target))
+        !out[start..].iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f | b'#'))
     }
 }
 
@@ -119,7 +115,9 @@ mod tests {
     use super::*;
 
     fn target(url: &str, rest: Option<&str>, query: Option<&str>) -> String {
-        Upstream::parse(url).unwrap().target(rest, query).unwrap().to_string()
+        let mut out = Vec::new();
+        assert!(Upstream::parse(url).unwrap().write_target(rest, query, &mut out));
+        String::from_utf8(out).unwrap()
     }
 
     #[test]
@@ -150,10 +148,9 @@ mod tests {
     #[test]
     fn what_would_not_pass_whole_is_refused() {
         let upstream = Upstream::parse("http://h").unwrap();
-        assert!(upstream.target(Some("a#b"), None).is_none());
-        assert!(upstream.target(Some("a b"), None).is_none());
-        assert!(upstream.target(Some("a\r\nb"), None).is_none());
-        assert!(upstream.target(Some(&"a".repeat(1 << 16)), None).is_none());
+        for rest in ["a#b", "a b", "a\r\nb", "a\0b", "a\x7fb"] {
+            assert!(!upstream.write_target(Some(rest), None, &mut Vec::new()), "{rest:?}");
+        }
     }
 
     #[test]
