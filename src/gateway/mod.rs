@@ -16,7 +16,9 @@ use std::{net::IpAddr, sync::Arc};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, dev::HttpServiceFactory, guard, web};
 
 pub use registry::Registry;
-pub use settings::{AuthMode, AuthSettings, ServiceSettings, ServicesSettings};
+pub use settings::{
+    AuthMode, AuthSettings, CaFile, CircuitSettings, ServiceSettings, ServicesSettings,
+};
 
 use crate::{
     edge::RequestId,

@@ -233,6 +233,7 @@ fn of_environment(variables: &BTreeMap<&str, &str>) -> Result<Vec<Layer>, Error>
         let service = |key| ["services", consumers::NAME, key];
         let set = |key, value| Layer::of_variable(CONSUMERS_URL_VARIABLE, &service(key), value);
         layers.push(set("module", None));
+        layers.push(set("urls", None));
         layers.push(set("url", Some(url)));
     }
     Ok(layers)

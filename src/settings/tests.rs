@@ -62,6 +62,13 @@ fn wrong_values_of_the_file_are_told_with_key_source_and_remedy() {
         ("services.x.url", "\"http://me:pw@host\"", "has a user or a password"),
         ("services.x.url", "\"ftp://x\"", "\"http://"),
         ("services.x.max_body_size", "\"x\"", "\"32MiB\""),
+        ("services.x.max_requests", "-1", "whole number"),
+        ("services.x.urls", "\"http://x\"", "a list"),
+        ("services.x.urls[1]", "", "\"http://"),
+        ("services.x.ca_file", "7", "in quotes"),
+        ("services.x.ca_file", "\"no-such-file.pem\"", "which cannot be read"),
+        ("services.x.circuit", "5", "section"),
+        ("services.x.circuit.open_for", "30", "\"30s\""),
         ("server", "3", "section"),
         ("server.workers", "{ x = 1 }", "whole number"),
         ("telemetry.log_format", "\"xml\"", "\"pretty\" or \"json\""),
@@ -70,6 +77,9 @@ fn wrong_values_of_the_file_are_told_with_key_source_and_remedy() {
         let toml = match key {
             "server.trusted_proxies[1]" => {
                 "server.trusted_proxies = [\"::1/128\", \"10.0.0.0/99\"]".to_owned()
+            }
+            "services.x.urls[1]" => {
+                "services.x.urls = [\"http://x\", \"http://me:pw@host\"]".to_owned()
             }
             _ => format!("{key} = {value}"),
         };
@@ -196,6 +206,8 @@ fn the_well_known_names_are_blamed_only_for_what_they_set() {
     let settings = load_with("", &[url, s3]).unwrap();
     assert_eq!(settings.storage.backend, storage::BackendKind::S3);
     assert_eq!(settings.services.0["consumers"].url.as_deref(), Some("http://x:1"));
+    let settings = load_with("services.consumers.urls = [\"http://y\"]", &[url]).unwrap();
+    assert_eq!(settings.services.0["consumers"].instances(), ["http://x:1"]);
 }
 
 #[test]
@@ -206,6 +218,52 @@ fn a_contradiction_names_all_its_sources() {
     refused(toml, &[(name, "http://x")], &words);
     refused("[services.x]", &[], &["setting services.x (from /", "my.toml) has neither"]);
     refused("storage.backend = \"s3\"", &[], &["storage.s3.bucket (from the defaults)"]);
+}
+
+#[test]
+fn a_remote_service_may_have_several_instances() {
+    let instances = |toml: &str, env: &[(&str, &str)]| {
+        load_with(toml, env).unwrap().services.0["x"].instances().to_vec()
+    };
+    let both = ["http://a:1/base", "http://b/"];
+    assert_eq!(instances("services.x.urls = [\"http://a:1/base\", \"http://b/\"]", &[]), both);
+    assert_eq!(
+        instances("", &[("GATEHOUSE__SERVICES__X__URLS", "http://a:1/base, http://b/")]),
+        both
+    );
+    assert_eq!(instances("services.x.url = \"http://b/\"", &[]), ["http://b/"]);
+    assert!(instances("services.x.module = \"consumers\"", &[]).is_empty());
+}
+
+#[test]
+fn the_limits_of_a_remote_service_are_checked() {
+    let url = "[services.x]\nurl = \"http://x\"\n";
+    for (line, key, remedy) in [
+        ("max_requests = 0", "max_requests", "raise it"),
+        ("health_interval = \"0s\"", "health_interval", "\"30s\""),
+        ("circuit = { failures = 0 }", "circuit.failures", "raise it"),
+        ("circuit = { open_for = \"0s\" }", "circuit.open_for", "\"30s\""),
+        ("circuit = { failure = 1 }", "circuit.failure", "failures"),
+        ("health_path = \"healthz\"", "health_path", "\"/healthz\""),
+        ("health_path = \"http://x/\"", "health_path", "\"/healthz\""),
+        ("health_path = \"*\"", "health_path", "\"/healthz\""),
+        ("health_path = \"/a b\"", "health_path", "\"/healthz\""),
+        ("health_path = \"/a#b\"", "health_path", "\"/healthz\""),
+    ] {
+        refused(
+            &format!("{url}{line}"),
+            &[],
+            &[&format!("setting services.x.{key} (from /"), remedy],
+        );
+    }
+    let toml = format!("{url}circuit = {{ failures = 2 }}\nhealth_path = \"/up?deep=1\"");
+    let service = &load_with(&toml, &[]).unwrap().services.0["x"];
+    let circuit = service.circuit.unwrap();
+    assert_eq!((circuit.failures, circuit.open_for), (2, Duration::from_secs(30)));
+    let module = "[services.x]\nmodule = \"consumers\"\n";
+    for line in ["max_requests = 1", "health_path = \"/\"", "circuit = {}"] {
+        refused(&format!("{module}{line}"), &[], &["setting services.x.", "for a remote service"]);
+    }
 }
 
 #[test]
@@ -246,7 +304,9 @@ fn what_is_printed_reads_back_the_same() {
                 [consumers.images]\nmax_file_size = 33000000\nmax_text_field = \"1.5KiB\"\n\
                 [server]\ntrusted_proxies = [\"10.0.0.0/8\"]\nheader_timeout = \"90s\"\n\
                 [storage.s3]\npart_size = 5500000\n\
-                [services.orders]\nurl = \"http://orders\"\nmax_body_size = \"1GiB\"\n";
+                [services.orders]\nurl = \"http://orders\"\nmax_body_size = \"1GiB\"\n\
+                [services.pair]\nurls = [\"http://a\", \"http://b\"]\nmax_requests = 9\n\
+                circuit = { open_for = \"90s\" }\nhealth_path = \"/healthz\"\n";
     let printed = load_with(toml, &[]).unwrap().to_toml().unwrap();
     for line in [
         "max_file_size = \"33000000\"",
@@ -255,6 +315,7 @@ fn what_is_printed_reads_back_the_same() {
         "part_size = \"5500000\"",
         "max_body_size = \"1GiB\"",
         "header_timeout = \"1m 30s\"",
+        "open_for = \"1m 30s\"",
     ] {
         assert!(printed.lines().any(|printed| printed == line), "no {line} in\n{printed}");
     }

@@ -62,6 +62,9 @@ fn wrong_types_and_values_are_named_with_their_source() {
         ("[services.x]\nurl = \"http://x/?query\"", "services.x"),
         ("[services.x]\nmodule = \"orders\"", "services.x"),
         ("[services.x]\nurl = \"http://x\"\nidle_timeout = \"x\"", "services.x.idle_timeout"),
+        ("[services.x]\nurl = \"http://x\"\nhealth_path = \"up\"", "services.x.health_path"),
+        ("[services.x]\nurl = \"http://x\"\ncircuit = 5", "services.x.circuit"),
+        ("[services.x]\nurls = \"http://x\"", "services.x.urls"),
         ("[telemetry]\nlog_format = \"xml\"", "telemetry.log_format"),
     ];
     for (toml, key) in cases {
@@ -120,11 +123,45 @@ fn contradictions_are_named() {
     let both = "[services.x]\nmodule = \"consumers\"\nurl = \"http://x\"";
     refused(&file(both), &["services.x", "module", "url"]);
     refused(&file("[services.x]\ntenant_required = true"), &["services.x", "url"]);
+    let both = "[services.x]\nurl = \"http://x\"\nurls = [\"http://y\"]";
+    refused(&file(both), &["services.x", "url", "urls"]);
+    let module = "[services.x]\nmodule = \"consumers\"\nmax_requests = 9";
+    refused(&file(module), &["services.x.max_requests", "remote"]);
     for name in ["Orders", "_x", "-x", "\"\"", "\"a b\""] {
         refused(&file(&format!("[services.{name}]\nurl = \"http://x\"")), &["services"]);
     }
     let long = "a".repeat(64);
     refused(&file(&format!("[services.{long}]\nurl = \"http://x\"")), &["services", &long]);
+}
+
+#[test]
+fn the_instances_of_a_service_belong_together() {
+    let urls = |urls: &str| App::builder().file(&format!("[services.x]\nurls = {urls}"));
+    refused(&urls("[]"), &["services.x.urls", "settings.toml"]);
+    refused(&urls("[\"http://a\", \"https://b\"]"), &["services.x.urls", "scheme"]);
+    refused(&urls("[\"http://a\", \"ftp://b\"]"), &["services.x.urls[1]", "http://"]);
+    refused(&urls("[\"http://a\", \"http://b\", \"http://a\"]"), &["services.x.urls[2]", "once"]);
+    refused(
+        &App::builder().set("SERVICES__X__URLS", "http://a,b"),
+        &["services.x.urls[1]", "GATEHOUSE__SERVICES__X__URLS"],
+    );
+}
+
+#[test]
+fn a_file_of_authorities_must_hold_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ca.pem");
+    let service = |scheme: &str| {
+        let toml =
+            format!("[services.x]\nurl = \"{scheme}://x\"\nca_file = \"{}\"", path.display());
+        App::builder().file(&toml)
+    };
+    refused(&service("https"), &["services.x.ca_file", "settings.toml", "ca.pem", "read"]);
+    std::fs::write(&path, "hello\n").unwrap();
+    refused(&service("https"), &["services.x.ca_file", "settings.toml", "ca.pem", "certificate"]);
+    let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    std::fs::write(&path, pem).unwrap();
+    refused(&service("http"), &["services.x.ca_file", "settings.toml", "https"]);
 }
 
 #[test]
