@@ -127,13 +127,14 @@ impl Application {
         let uploads = consumers::Uploads::new(Arc::clone(&storage), budget, work.clone(), images);
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
+        let draining = CancellationToken::new();
         let shared = Shared {
             uploads: web::Data::new(uploads),
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage))),
-            gateway: Gateway::new(gateway::PREFIX, registry, trusted.clone()),
+            gateway: Gateway::new(gateway::PREFIX, registry, trusted.clone(), draining.clone()),
             work,
             connections: TaskTracker::new(),
-            draining: CancellationToken::new(),
+            draining: draining.clone(),
         };
 
         let timeout = settings.server.shutdown_timeout;
@@ -149,7 +150,8 @@ impl Application {
             // The same module behind a table that has nothing else, without the gateway's path.
             let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
             listeners.push(listener.try_clone()?);
-            let direct = Shared { gateway: Gateway::new("", own, trusted), ..shared.clone() };
+            let direct =
+                Shared { gateway: Gateway::new("", own, trusted, draining), ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
         let server = server.run();

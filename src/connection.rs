@@ -71,6 +71,10 @@ enum Phase {
 pub struct Clock(Rc<Shared>);
 
 struct Shared {
+    /// The socket, until an upgrade takes it.
+    io: RefCell<Option<TcpStream>>,
+    /// Whether the client does not take what was written.
+    blocked: Cell<bool>,
     limits: Limits,
     phase: Cell<Phase>,
     /// Bytes that may be read before the handler asks for its body again; none: no limit.
@@ -80,10 +84,21 @@ struct Shared {
 }
 
 impl Clock {
-    fn new(limits: Limits) -> Self {
-        let phase = Cell::new(Phase::Elsewhere);
-        let ahead = Cell::new(None);
-        Self(Rc::new(Shared { limits, phase, ahead, reader: RefCell::default() }))
+    fn new(io: TcpStream, limits: Limits) -> Self {
+        Self(Rc::new(Shared {
+            io: RefCell::new(Some(io)),
+            blocked: Cell::new(false),
+            limits,
+            phase: Cell::new(Phase::Elsewhere),
+            ahead: Cell::new(None),
+            reader: RefCell::default(),
+        }))
+    }
+
+    /// Takes the client's socket for another protocol, once what was written before is out. From
+    /// then on the connection is at its end for HTTP: what is still written to it goes nowhere.
+    pub fn take_socket(&self) -> Option<TcpStream> {
+        if self.0.blocked.get() { None } else { self.0.io.take() }
     }
 
     /// Bytes came: whether that is still in time.
@@ -149,19 +164,16 @@ impl Clock {
 
 /// A client's socket, whose reads fail once a limit has passed.
 pub struct ClientStream {
-    io: TcpStream,
     clock: Clock,
     /// Fires at or before the limit in effect, and is then set anew: requests do not touch it.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Whether the client does not take what was written.
-    blocked: bool,
     _open: TaskTrackerToken,
 }
 
 impl ClientStream {
     /// Guards a socket; it counts as `open` until it is closed.
     pub fn new(io: TcpStream, limits: Limits, open: TaskTrackerToken) -> Self {
-        Self { io, clock: Clock::new(limits), timer: None, blocked: false, _open: open }
+        Self { clock: Clock::new(io, limits), timer: None, _open: open }
     }
 
     /// What [`Exchange`]s have to find as the connection's data.
@@ -184,7 +196,7 @@ impl ClientStream {
             let now = Instant::now();
             if now < until {
                 timer.as_mut().reset(until);
-            } else if self.blocked {
+            } else if self.clock.0.blocked.get() {
                 timer.as_mut().reset(now + WHILE_WRITING);
             } else {
                 return Poll::Ready(io::ErrorKind::TimedOut.into());
@@ -192,8 +204,19 @@ impl ClientStream {
         }
     }
 
-    fn note_write<T>(&mut self, polled: Poll<T>) -> Poll<T> {
-        self.blocked = polled.is_pending();
+    /// Does something with the socket, if this is still its owner.
+    fn with_socket<T>(&self, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> Option<T> {
+        self.clock.0.io.borrow_mut().as_mut().map(|io| poll(Pin::new(io)))
+    }
+
+    /// Notes what a write comes to. After an upgrade it goes nowhere.
+    fn note_write(
+        &self,
+        polled: Option<Poll<io::Result<usize>>>,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        let polled = polled.unwrap_or(Poll::Ready(Ok(length)));
+        self.clock.0.blocked.set(polled.is_pending());
         polled
     }
 }
@@ -211,18 +234,26 @@ impl AsyncRead for ClientStream {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        match Pin::new(&mut this.io).poll_read(cx, buffer) {
-            Poll::Ready(Ok(())) => {
+        match this.with_socket(|io| io.poll_read(cx, buffer)) {
+            Some(Poll::Ready(Ok(()))) => {
                 let read = buffer.filled().len() - before;
                 this.clock.0.ahead.set(ahead.map(|ahead| ahead.saturating_sub(read)));
                 let came = read > 0;
-                if came && !this.clock.on_bytes() && !this.blocked {
+                if came && !this.clock.on_bytes() && !this.clock.0.blocked.get() {
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => this.poll_limit(cx).map(Err),
+            Some(Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
+            Some(Poll::Pending) => this.poll_limit(cx).map(Err),
+            // The upgraded request is the last: when it is over, so is the connection.
+            None => match this.clock.0.phase.get() {
+                Phase::Elsewhere => {
+                    this.clock.read_by(cx.waker());
+                    Poll::Pending
+                }
+                _ => Poll::Ready(Ok(())),
+            },
         }
     }
 }
@@ -233,9 +264,8 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.io).poll_write(cx, bytes);
-        this.note_write(polled)
+        let polled = self.with_socket(|io| io.poll_write(cx, bytes));
+        self.note_write(polled, bytes.len())
     }
 
     fn poll_write_vectored(
@@ -243,21 +273,20 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let polled = Pin::new(&mut this.io).poll_write_vectored(cx, bytes);
-        this.note_write(polled)
+        let polled = self.with_socket(|io| io.poll_write_vectored(cx, bytes));
+        self.note_write(polled, bytes.iter().map(|slice| slice.len()).sum())
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        self.with_socket(|io| io.poll_flush(cx)).unwrap_or(Poll::Ready(Ok(())))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+        self.with_socket(|io| io.poll_shutdown(cx)).unwrap_or(Poll::Ready(Ok(())))
     }
 }
 

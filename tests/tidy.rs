@@ -30,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("operations", &["problem", "storage"]),
     ("edge", &["connection", "problem", "telemetry"]),
     ("tenant", &["problem"]),
-    ("gateway", &["edge", "problem", "settings", "tenant"]),
+    ("gateway", &["connection", "edge", "problem", "settings", "tenant"]),
     ("consumers", &["edge", "problem", "settings", "storage", "tenant"]),
     ("storage", &[]),
     ("problem", &[]),

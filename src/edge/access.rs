@@ -35,6 +35,7 @@ pub(super) struct LabelValues {
     pub(super) service: Option<Arc<str>>,
     pub(super) tenant: Option<Arc<str>>,
     pub(super) received: Option<u64>,
+    pub(super) sent: Option<u64>,
 }
 
 impl Labels {
@@ -47,6 +48,13 @@ impl Labels {
 
     pub(super) fn values(&self) -> Ref<'_, LabelValues> {
         self.0.borrow()
+    }
+
+    /// Tells how many bytes a tunnel carried from and to the client.
+    pub fn carried(&self, received: u64, sent: u64) {
+        let mut values = self.0.borrow_mut();
+        values.received = Some(received);
+        values.sent = Some(sent);
     }
 
     /// Tells how many bytes of body came in.
@@ -147,7 +155,7 @@ impl Drop for Access {
             problem,
             reason,
             received: labels.received,
-            sent: self.sent,
+            sent: labels.sent.unwrap_or(self.sent),
             complete: self.complete,
             duration: self.started.elapsed(),
             peer: self.peer,

@@ -39,6 +39,8 @@ pub struct Identity<'a> {
     pub scheme: &'a str,
     /// Whether the client spoke HTTP/1.0, for `Via`.
     pub http_10: bool,
+    /// The protocol to ask for (RFC 9110, section 7.8).
+    pub upgrade: Option<&'a HeaderValue>,
 }
 
 /// How a request's body is framed (RFC 9112, section 6).
@@ -91,6 +93,10 @@ pub fn for_upstream(
             write_field(out, "content-length", digits.format(length).as_bytes())?;
         }
         Framing::Chunked => write_field(out, "transfer-encoding", b"chunked")?,
+    }
+    if let Some(protocol) = identity.upgrade {
+        write_field(out, "connection", b"upgrade")?;
+        write_field(out, "upgrade", protocol.as_bytes())?;
     }
 
     let trusted = identity.peer_is_trusted;
@@ -179,11 +185,22 @@ pub fn for_client(
     Ok(out)
 }
 
-/// Whether a request asks for another protocol, as the server understands it: either field is
+/// Whether the server takes a request for one that asks for another protocol: either field is
 /// enough for it.
-pub fn asks_for_upgrade(headers: &HeaderMap) -> bool {
-    headers.contains_key(UPGRADE)
-        || headers.get_all(CONNECTION).any(|v| has_token(v.as_bytes(), "upgrade"))
+pub fn looks_like_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(UPGRADE) || connection_names(headers, "upgrade")
+}
+
+/// The protocol that a request asks for, if it really does: `Upgrade`, and the token for it in
+/// `Connection`.
+pub fn upgrade(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let mut protocols = headers.get_all(UPGRADE);
+    let protocol = protocols.next()?;
+    (protocols.next().is_none() && connection_names(headers, "upgrade")).then_some(protocol)
+}
+
+fn connection_names(headers: &HeaderMap, token: &str) -> bool {
+    headers.get_all(CONNECTION).any(|v| has_token(v.as_bytes(), token))
 }
 
 /// What a request's field is to the gateway.

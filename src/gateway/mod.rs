@@ -14,6 +14,7 @@ mod settings;
 use std::{net::IpAddr, sync::Arc};
 
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, dev::HttpServiceFactory, guard, web};
+use tokio_util::sync::CancellationToken;
 
 pub use registry::Registry;
 pub use settings::{
@@ -21,11 +22,12 @@ pub use settings::{
 };
 
 use crate::{
-    edge::RequestId,
+    edge::{Labels, RequestId},
     problem::{Kind, Problem},
     tenant::TenantId,
 };
 use admission::Admission;
+use proxy::ClientSide;
 use registry::{Service, Target};
 
 /// The path in front of a service's name.
@@ -51,12 +53,17 @@ impl TrustedProxies {
     }
 }
 
+/// Tells that the process is about to stop; one a worker.
+struct Draining(CancellationToken);
+
 /// What one listener's gateway needs to decide about a request. Shared by all workers.
 #[derive(Clone)]
 pub struct Gateway {
     prefix: &'static str,
     registry: Arc<Registry>,
     trusted_proxies: TrustedProxies,
+    /// The process is about to stop.
+    draining: CancellationToken,
 }
 
 /// What the gateway settled about a request; in its extensions from then on.
@@ -75,8 +82,9 @@ impl Gateway {
         prefix: &'static str,
         registry: Arc<Registry>,
         trusted_proxies: TrustedProxies,
+        draining: CancellationToken,
     ) -> Self {
-        Self { prefix, registry, trusted_proxies }
+        Self { prefix, registry, trusted_proxies, draining }
     }
 
     /// Decides about a request from its head alone, before any of its body is read or asked
@@ -119,6 +127,7 @@ impl Gateway {
     pub fn scope(self, modules: &[Module]) -> impl HttpServiceFactory + use<> {
         let mut scope = web::scope(self.prefix)
             .app_data(self.trusted_proxies.clone())
+            .app_data(Draining(self.draining.child_token()))
             .app_data(proxy::Client::new());
         for module in modules {
             let name = module.name;
@@ -147,9 +156,11 @@ async fn forward(request: HttpRequest, payload: web::Payload) -> Result<HttpResp
     let Target::Remote(upstream) = &admitted.service.target else {
         return Err(Kind::NotFound.into());
     };
-    let (Some(client), Some(trusted)) =
-        (request.app_data::<proxy::Client>(), request.app_data::<TrustedProxies>())
-    else {
+    let (Some(client), Some(trusted), Some(Draining(draining))) = (
+        request.app_data::<proxy::Client>(),
+        request.app_data::<TrustedProxies>(),
+        request.app_data::<Draining>(),
+    ) else {
         return Err(Kind::Internal.into());
     };
     let peer = request.peer_addr().map(|address| address.ip());
@@ -164,7 +175,16 @@ async fn forward(request: HttpRequest, payload: web::Payload) -> Result<HttpResp
         peer,
         peer_is_trusted: peer.is_some_and(|peer| trusted.contains(peer)),
         scheme: "http",
+        client: request.conn_data().map(|clock| ClientSide { clock, draining }),
     };
-    let response = client.forward(upstream, &outgoing, payload.into_inner()).await;
-    Ok(response?)
+    match client.forward(upstream, &outgoing, payload.into_inner()).await? {
+        proxy::Answer::Response(response) => Ok(response),
+        proxy::Answer::Tunnelled(carried) => {
+            if let Some(labels) = request.extensions().get::<Labels>() {
+                labels.carried(carried.received, carried.sent);
+            }
+            // For the access line: the client has had its own, and the connection is over.
+            Ok(HttpResponse::SwitchingProtocols().finish())
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod paths;
 mod requests;
 mod responses;
 mod stalls;
+mod upgrades;
 
 use crate::harness::App;
 use crate::harness::upstream::Upstream;

@@ -76,6 +76,24 @@ impl App {
         self.log.lock().unwrap().text.clone()
     }
 
+    /// The access line of the first request whose path contains this, once it is logged.
+    pub async fn access_line(&self, path: &str) -> serde_json::Value {
+        let until = Instant::now() + super::http::PATIENCE;
+        loop {
+            let lines = self.log_text();
+            let mut lines = lines.lines().filter_map(|line| serde_json::from_str(line).ok());
+            let found = lines.find(|line: &serde_json::Value| {
+                line["target"] == "gatehouse::access"
+                    && line["path"].as_str().is_some_and(|p| p.contains(path))
+            });
+            if let Some(line) = found {
+                return line;
+            }
+            assert!(Instant::now() < until, "no access line: {}", self.log_text());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The id of the process.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().expect("a running server").id()

@@ -34,6 +34,7 @@ fn sent(fields: &[(&'static str, &'static str)], change: impl FnOnce(&mut Identi
         peer_is_trusted: false,
         scheme: "http",
         http_10: false,
+        upgrade: None,
     };
     change(&mut identity);
     let mut out = Vec::new();

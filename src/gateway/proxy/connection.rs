@@ -90,6 +90,8 @@ pub(super) struct Connection {
     /// Whether a byte of the answer has come.
     answered: bool,
     interim: usize,
+    /// Whether a 101 would be an answer to this request.
+    upgrading: bool,
     /// How much of a head that is not whole yet has been looked through for its end.
     searched: usize,
     decoder: Decoder,
@@ -117,6 +119,7 @@ impl Connection {
             sent_at: now,
             answered: false,
             interim: 0,
+            upgrading: false,
             searched: 0,
             decoder: Decoder::Length(0),
             persistent: true,
@@ -136,6 +139,7 @@ impl Connection {
     pub(super) fn begin(
         &mut self,
         body: Option<Box<RequestBody>>,
+        upgrading: bool,
         write_head: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.output.start.clear();
@@ -147,6 +151,7 @@ impl Connection {
         self.sent_at = Instant::now();
         self.answered = false;
         self.interim = 0;
+        self.upgrading = upgrading;
         Ok(())
     }
 
@@ -191,12 +196,13 @@ impl Connection {
                 break;
             };
             self.searched = 0;
-            if !head.status.is_informational() {
+            let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+            if !head.status.is_informational() || switching && self.upgrading {
                 return Ok(Some(head));
             }
-            // The server cannot pass interim responses on. Nobody asked for an upgrade.
+            // The server cannot pass interim responses on.
             self.interim += 1;
-            if head.status == StatusCode::SWITCHING_PROTOCOLS || self.interim > MAX_INTERIM {
+            if switching || self.interim > MAX_INTERIM {
                 return Err(Error::new(Kind::Invalid, Phase::Head));
             }
         }
@@ -241,6 +247,11 @@ impl Connection {
             body.untake(piece);
         }
         NoAnswer::Unsent(body, error)
+    }
+
+    /// The socket, and what has been read from it that nobody has taken.
+    pub(super) fn into_parts(self: Box<Self>) -> (TcpStream, BytesMut) {
+        (self.stream, self.input)
     }
 
     /// The next piece of the response's body, and meanwhile the rest of the request's.

@@ -2,7 +2,10 @@
 
 use std::mem::MaybeUninit;
 
-use actix_web::http::{StatusCode, header::HeaderMap};
+use actix_web::http::{
+    StatusCode, Version,
+    header::{HeaderMap, HeaderValue},
+};
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{
@@ -28,6 +31,8 @@ pub(super) struct Head {
     pub(super) framing: Decoder,
     /// Whether another request may follow on the connection.
     pub(super) persistent: bool,
+    /// The protocol that it switches to, or offers.
+    pub(super) upgrade: Option<HeaderValue>,
 }
 
 /// Writes a request's head.
@@ -38,6 +43,7 @@ pub(super) fn write(
     upstream: &Upstream,
     outgoing: &Outgoing<'_>,
     framing: Framing,
+    upgrade: Option<&HeaderValue>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     out.extend_from_slice(outgoing.method.as_str().as_bytes());
@@ -53,7 +59,8 @@ pub(super) fn write(
         peer: outgoing.peer,
         peer_is_trusted: outgoing.peer_is_trusted,
         scheme: outgoing.scheme,
-        http_10: outgoing.version < actix_web::http::Version::HTTP_11,
+        http_10: outgoing.version < Version::HTTP_11,
+        upgrade,
     };
     headers::for_upstream(outgoing.headers, identity, framing, out)
         .map_err(|unfit| Error::new(Kind::Target, Phase::Check).because(unfit))?;
@@ -84,7 +91,7 @@ fn understand(response: &httparse::Response<'_, '_>, wire: &[u8]) -> Result<Head
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
     let status = status.ok_or_else(invalid)?;
     let http_11 = response.version == Some(1);
-    let (mut length, mut coding, mut close) = (None, None, !http_11);
+    let (mut length, mut coding, mut close, mut upgrade) = (None, None, !http_11, None);
     for field in &*response.headers {
         if field.name.eq_ignore_ascii_case("content-length") {
             let value = content_length(field.value).ok_or_else(invalid)?;
@@ -100,6 +107,8 @@ fn understand(response: &httparse::Response<'_, '_>, wire: &[u8]) -> Result<Head
             }
         } else if field.name.eq_ignore_ascii_case("connection") {
             close |= headers::has_token(field.value, "close");
+        } else if field.name.eq_ignore_ascii_case("upgrade") {
+            upgrade = HeaderValue::from_bytes(field.value).ok();
         }
     }
     let framing = match (coding, length) {
@@ -121,6 +130,7 @@ fn understand(response: &httparse::Response<'_, '_>, wire: &[u8]) -> Result<Head
         length: if coding.is_some() { None } else { length },
         framing,
         persistent: !close,
+        upgrade,
     })
 }
 

@@ -18,6 +18,7 @@ mod head;
 mod pool;
 mod response;
 mod timer;
+mod tunnel;
 mod upstream;
 
 use std::{
@@ -37,17 +38,18 @@ use self::{
 };
 pub use self::{
     error::{Error, Kind, Phase},
+    tunnel::{Carried, ClientSide},
     upstream::Upstream,
 };
 use super::headers::Framing;
 use actix_web::{
     HttpResponse,
     dev::Payload,
-    http::{Method, Version, header::HeaderMap},
+    http::{Method, StatusCode, Version, header::HeaderMap},
 };
 
 /// A request as it came, and what the gateway has settled about it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     /// The request's method.
     pub method: &'a Method,
@@ -71,6 +73,16 @@ pub struct Outgoing<'a> {
     pub peer_is_trusted: bool,
     /// `http` or `https`, as the client came.
     pub scheme: &'a str,
+    /// The client's side of a tunnel, should it become one.
+    pub client: Option<ClientSide<'a>>,
+}
+
+/// What became of a request.
+pub enum Answer {
+    /// The upstream's response.
+    Response(HttpResponse),
+    /// The connection was a tunnel, and has ended.
+    Tunnelled(Carried),
 }
 
 /// A worker's proxy with its connections. Cloning it shares them.
@@ -86,7 +98,8 @@ impl Client {
     }
 
     /// Sends a request to `upstream` and returns its response when the head has come. The
-    /// body streams behind it; dropping it, or this future, closes the connection at once.
+    /// body streams behind it; dropping it, or this future, closes the connection at once. An
+    /// upgrade that the upstream grants runs in here until it is over.
     ///
     /// # Errors
     /// When there is no response to relay. A failure after the head breaks the response's body,
@@ -96,16 +109,21 @@ impl Client {
         upstream: &Arc<Upstream>,
         outgoing: &Outgoing<'_>,
         payload: Payload,
-    ) -> Result<HttpResponse, Error> {
+    ) -> Result<Answer, Error> {
         let framing = Framing::of(outgoing.headers)
             .map_err(|unfit| Error::new(Kind::Target, Phase::Check).because(unfit))?;
+        let mut early = Payload::None;
         let mut body = match framing {
-            Framing::None | Framing::Length(0) => None,
+            Framing::None | Framing::Length(0) => {
+                early = payload;
+                None
+            }
             Framing::Length(length) if upstream.max_body_size.is_some_and(|max| length > max) => {
                 return Err(Error::new(Kind::TooLarge, Phase::Check));
             }
             _ => Some(Box::new(RequestBody::new(payload, framing, upstream.max_body_size))),
         };
+        let asked = Asked::by(outgoing, body.is_some());
         let replayable = body.is_none() && outgoing.method.is_idempotent();
         if !replayable && self.pool.has_idle(upstream) {
             // It gets one chance: let the system tell first which connections have closed.
@@ -119,12 +137,18 @@ impl Client {
                 Some(connection) => connection,
                 None => connect(upstream, body.as_deref_mut()).await?,
             };
-            connection.begin(body.take(), |out| head::write(upstream, outgoing, framing, out))?;
-            let asked = Asked::by(outgoing);
+            connection.begin(body.take(), asked.upgrade.is_some(), |out| {
+                head::write(upstream, outgoing, framing, asked.upgrade, out)
+            })?;
             match poll_fn(|cx| connection.poll_head(cx, upstream, asked.head)).await {
+                Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                    let client = asked.agrees(&head, outgoing.client)?;
+                    let tunnel = tunnel::run(client, outgoing.request_id, early, connection, &head);
+                    return Ok(Answer::Tunnelled(Box::pin(tunnel).await));
+                }
                 Ok(head) => {
                     let lease = Lease::new(connection, upstream, &self.pool);
-                    return response::relay(head, lease, asked);
+                    return response::relay(head, lease, asked).map(Answer::Response);
                 }
                 Err(NoAnswer::Unsent(unsent, _)) if reused => {
                     body = unsent;

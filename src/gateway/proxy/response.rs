@@ -6,9 +6,10 @@ use super::{
     Outgoing,
     body::{HeadBody, ResponseBody},
     connection::Piece,
-    error::Error,
+    error::{Error, Kind, Phase},
     head::Head,
     pool::Lease,
+    tunnel::ClientSide,
 };
 use crate::gateway::headers;
 use actix_web::{
@@ -22,28 +23,46 @@ use actix_web::{
 
 /// What of the request matters to its response.
 #[derive(Clone, Copy)]
-pub(super) struct Asked {
+pub(super) struct Asked<'a> {
     pub(super) head: bool,
     /// The client speaks HTTP/1.0. actix would send it chunks all the same.
     http_10: bool,
-    /// The client asked for an upgrade and does not get one. actix would confirm it, and
+    /// The protocol that the client asks for, and the upstream is asked for.
+    pub(super) upgrade: Option<&'a HeaderValue>,
+    /// actix takes the request for one that asks for an upgrade. It would confirm it, and
     /// announce chunks without sending any.
-    upgrade: bool,
+    seems_upgrade: bool,
 }
 
-impl Asked {
-    pub(super) fn by(outgoing: &Outgoing<'_>) -> Self {
+impl<'a> Asked<'a> {
+    pub(super) fn by(outgoing: &Outgoing<'a>, has_body: bool) -> Self {
+        let http_10 = outgoing.version < Version::HTTP_11;
+        let seems_upgrade = headers::looks_like_upgrade(outgoing.headers);
+        let tunnel = seems_upgrade && !has_body && !http_10 && outgoing.client.is_some();
         Self {
             head: outgoing.method == Method::HEAD,
-            http_10: outgoing.version < Version::HTTP_11,
-            upgrade: headers::asks_for_upgrade(outgoing.headers),
+            http_10,
+            upgrade: if tunnel { headers::upgrade(outgoing.headers) } else { None },
+            seems_upgrade,
         }
+    }
+
+    /// Whether a 101 is one that was asked for; then where the client is.
+    pub(super) fn agrees<'b>(
+        &self,
+        head: &Head,
+        client: Option<ClientSide<'b>>,
+    ) -> Result<ClientSide<'b>, Error> {
+        let asked = self.upgrade.map_or(&b""[..], HeaderValue::as_bytes);
+        let granted = head.upgrade.as_ref().and_then(|protocol| protocol.to_str().ok());
+        let granted = granted.is_some_and(|protocol| headers::has_token(asked, protocol));
+        client.filter(|_| granted).ok_or_else(|| Error::new(Kind::Invalid, Phase::Head))
     }
 }
 
 /// The response to the client. Its body streams from the leased connection, unless all of it
 /// has come already.
-pub(super) fn relay(head: Head, lease: Lease, asked: Asked) -> Result<HttpResponse, Error> {
+pub(super) fn relay(head: Head, lease: Lease, asked: Asked<'_>) -> Result<HttpResponse, Error> {
     let Head { status, mut fields, length, .. } = head;
     let body = match status {
         StatusCode::NO_CONTENT => {
@@ -87,7 +106,7 @@ fn respond(
     fields: HeaderMap,
     body: BoxBody,
     sized: bool,
-    asked: Asked,
+    asked: Asked<'_>,
 ) -> HttpResponse {
     let mut response = HttpResponse::with_body(status, body);
     let head = response.head_mut();
@@ -95,7 +114,7 @@ fn respond(
     if status.canonical_reason().is_none() {
         head.reason = Some("");
     }
-    if asked.upgrade || (asked.http_10 && !sized) {
+    if asked.seems_upgrade || (asked.http_10 && !sized) {
         // The end of the connection is the end of the body.
         head.no_chunking(true);
         head.set_connection_type(ConnectionType::Close);
