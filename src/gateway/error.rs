@@ -6,7 +6,7 @@ use crate::problem::{Kind, Problem};
 impl From<proxy::Error> for Problem {
     fn from(error: proxy::Error) -> Self {
         let (kind, upstream) = match error.kind() {
-            ProxyKind::Unreachable => (Kind::UpstreamUnreachable, true),
+            ProxyKind::Unreachable | ProxyKind::Untrusted => (Kind::UpstreamUnreachable, true),
             ProxyKind::Invalid => (Kind::UpstreamInvalid, true),
             ProxyKind::Timeout => (Kind::UpstreamTimeout, true),
             ProxyKind::ClientTimeout | ProxyKind::ClientGone => (Kind::RequestTimeout, false),

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use bytesize::ByteSize;
 use http::uri::PathAndQuery;
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 pub use self::ca_file::CaFile;
@@ -192,6 +193,11 @@ impl ServiceSettings {
         self.urls.as_deref().unwrap_or(self.url.as_slice())
     }
 
+    /// The authorities of its own that vouch for it.
+    fn authorities(&self) -> &[CertificateDer<'static>] {
+        self.ca_file.as_ref().map_or(&[], CaFile::certificates)
+    }
+
     /// The remote service that this entry describes, if it does: its first instance, until the
     /// proxy knows several.
     ///
@@ -199,7 +205,7 @@ impl ServiceSettings {
     /// What is wrong with the URL.
     pub fn upstream(&self) -> Option<Result<Upstream, String>> {
         let url = self.instances().first()?;
-        Some(Upstream::parse(url).map(|mut upstream| {
+        Some(Upstream::parse(url, self.authorities()).map(|mut upstream| {
             upstream.connect_timeout = self.connect_timeout;
             upstream.response_timeout = self.response_timeout;
             upstream.idle_timeout = self.idle_timeout;
@@ -273,7 +279,7 @@ impl ServiceSettings {
             if urls[..index].contains(url) {
                 return Err(Invalid::new(key, "is listed twice; list each instance once"));
             }
-            if let Err(message) = Upstream::parse(url) {
+            if let Err(message) = Upstream::parse(url, self.authorities()) {
                 let message = format!("{message}; write a URL such as \"http://orders:8080/api\"");
                 return Err(Invalid::new(key, message));
             }

@@ -4,6 +4,7 @@ mod bodies;
 mod chained;
 mod failures;
 mod fields;
+mod https;
 mod paths;
 mod requests;
 mod responses;

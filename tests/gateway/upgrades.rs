@@ -66,7 +66,10 @@ async fn any_protocol_is_carried_both_ways() {
         assert!(head.contains(&format!("upgrade: {protocol}\r\n")), "{head}");
         assert!(lower.contains("\r\nx-theirs: 1\r\n"), "{head}");
         assert_eq!(lower.matches("\r\nx-request-id: ").count(), 1, "{head}");
-        assert!(!lower.contains("transfer-encoding") && !lower.contains("content-length"), "{head}");
+        assert!(
+            !lower.contains("transfer-encoding") && !lower.contains("content-length"),
+            "{head}"
+        );
         client.send("GET / HTTP/1.1\r\n\0\x7f\n").await;
         assert_eq!(client.read_until(b"\x7f\n").await, b"<GET / HTTP/1.1\r\n\0\x7f\n");
         client.send("bye\n").await;

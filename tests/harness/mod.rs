@@ -11,6 +11,7 @@ pub mod multipart;
 pub mod problem;
 pub mod request;
 pub mod text;
+pub mod tls;
 pub mod upload;
 pub mod upstream;
 

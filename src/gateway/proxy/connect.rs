@@ -10,20 +10,24 @@ use tokio::{
 
 use super::{
     error::{Error, Kind, Phase},
+    stream::Stream,
     upstream::Upstream,
 };
 
 /// How long one address is tried alone before the next is tried beside it (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Connects to one of the upstream's addresses.
-pub(super) async fn connect(upstream: &Upstream) -> Result<TcpStream, Error> {
+/// Connects to one of the upstream's addresses, over TLS where its URL says so.
+pub(super) async fn connect(upstream: &Upstream) -> Result<Stream, Error> {
     let connecting = async {
         let addresses = resolve(upstream).await?;
         let stream = race(addresses).await.map_err(|e| Error::io(Phase::Connect, e))?;
         // A proxy writes whole messages: waiting for more to send would only delay them.
         stream.set_nodelay(true).map_err(|e| Error::io(Phase::Connect, e))?;
-        Ok(stream)
+        match upstream.tls() {
+            Some(tls) => tls.handshake(stream).await,
+            None => Ok(Stream::Tcp(stream)),
+        }
     };
     timeout(upstream.connect_timeout, connecting)
         .await

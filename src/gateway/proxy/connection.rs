@@ -14,7 +14,7 @@ use std::{
 
 use actix_web::http::StatusCode;
 use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::{io::AsyncWrite, net::TcpStream, time::Instant};
+use tokio::{io::AsyncWrite, time::Instant};
 use tokio_util::io::poll_read_buf;
 
 use super::{
@@ -22,6 +22,7 @@ use super::{
     decoder::{Decoded, Decoder},
     error::{Error, Kind, Phase},
     head::{self, Head},
+    stream::Stream,
     timer::Timer,
     upstream::Upstream,
 };
@@ -74,7 +75,7 @@ struct Output {
 
 /// A connection, and the exchange on it if there is one.
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     input: BytesMut,
     read_size: usize,
     output: Output,
@@ -82,6 +83,8 @@ pub(super) struct Connection {
     sending: Sending,
     /// Whether a byte of this request has been written.
     sent: bool,
+    /// Whether TLS may hold back some of what was written.
+    unflushed: bool,
     /// Whether the upstream takes no more bytes, for now or (`broken`) for good.
     write_blocked: bool,
     broken: bool,
@@ -104,7 +107,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn over(stream: TcpStream) -> Self {
+    pub(super) fn over(stream: Stream) -> Self {
         let now = Instant::now();
         Self {
             stream,
@@ -114,6 +117,7 @@ impl Connection {
             body: None,
             sending: Sending::Taken,
             sent: false,
+            unflushed: false,
             write_blocked: false,
             broken: false,
             sent_at: now,
@@ -249,8 +253,8 @@ impl Connection {
         NoAnswer::Unsent(body, error)
     }
 
-    /// The socket, and what has been read from it that nobody has taken.
-    pub(super) fn into_parts(self: Box<Self>) -> (TcpStream, BytesMut) {
+    /// The stream, and what has been read from it that nobody has taken.
+    pub(super) fn into_parts(self: Box<Self>) -> (Stream, BytesMut) {
         (self.stream, self.input)
     }
 
@@ -345,7 +349,14 @@ impl Connection {
         while !self.broken {
             let fed = self.poll_feed(cx);
             if self.output.is_empty() {
-                self.write_blocked = false;
+                match self.poll_flush(cx) {
+                    Poll::Ready(Ok(())) => self.write_blocked = false,
+                    Poll::Ready(Err(_)) => break,
+                    Poll::Pending => {
+                        self.write_blocked = true;
+                        return;
+                    }
+                }
                 match fed {
                     Poll::Ready(()) if self.sending == Sending::Underway => continue,
                     _ => return,
@@ -354,16 +365,26 @@ impl Connection {
             match self.output.poll_write(cx, &mut self.stream) {
                 Poll::Ready(Ok(())) => {
                     self.sent = true;
+                    self.unflushed = true;
                     self.sent_at = Instant::now();
                 }
-                Poll::Ready(Err(_)) => self.broken = true,
+                Poll::Ready(Err(_)) => break,
                 Poll::Pending => {
                     self.write_blocked = true;
                     return;
                 }
             }
         }
+        self.broken = true;
         self.write_blocked = true;
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Takes the next piece of the request's body, if it can be written next.
@@ -431,7 +452,7 @@ impl Output {
     }
 
     /// Writes some of it.
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
         let start = &self.start[self.written..];
         // The usual case, and a plain write costs the system less.
         let n = ready!(if self.takes_piece() {

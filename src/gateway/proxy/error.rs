@@ -7,6 +7,8 @@ use std::{error::Error as StdError, fmt, io};
 pub enum Kind {
     /// The service refused, reset, closed before its answer, or could not be resolved: 502.
     Unreachable,
+    /// The service could not be trusted, or spoke no TLS: 502.
+    Untrusted,
     /// The service did not answer with valid HTTP: 502.
     Invalid,
     /// The service did not connect, answer, or take the body in time: 504.
@@ -51,6 +53,7 @@ impl Error {
     pub(super) fn new(kind: Kind, phase: Phase) -> Self {
         let reason = match kind {
             Kind::Unreachable => "closed",
+            Kind::Untrusted => "tls",
             Kind::Invalid | Kind::Target | Kind::ClientBody => "invalid",
             Kind::Timeout | Kind::ClientTimeout => "timeout",
             Kind::ClientGone => "closed",
@@ -94,7 +97,7 @@ impl Error {
         self.phase
     }
 
-    /// The cause as one word: `refused`, `reset`, `closed`, `dns`, `timeout`, `invalid` or
+    /// The cause as one word: `refused`, `reset`, `closed`, `dns`, `tls`, `timeout`, `invalid` or
     /// `over-limit`. Of the client where the kind is about the client.
     pub fn reason(&self) -> &'static str {
         self.reason
@@ -105,6 +108,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
             Kind::Unreachable => "the upstream cannot be reached",
+            Kind::Untrusted => "the upstream failed its TLS handshake",
             Kind::Invalid => "the upstream spoke no valid HTTP",
             Kind::Timeout => "the upstream took too long",
             Kind::ClientTimeout => "the client stopped sending its body",

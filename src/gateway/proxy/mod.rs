@@ -17,7 +17,9 @@ mod error;
 mod head;
 mod pool;
 mod response;
+mod stream;
 mod timer;
+mod tls;
 mod tunnel;
 mod upstream;
 

@@ -84,7 +84,7 @@ async fn carry(
     request_id: &str,
 ) -> io::Result<()> {
     let (mut upstream, ahead) = upstream.into_parts();
-    for socket in [&client.io, &upstream] {
+    for socket in [&client.io, upstream.socket()] {
         let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 4);
         // Where it fails, a peer that has vanished is noticed later.
         let _ = SockRef::from(socket).set_tcp_keepalive(&probes);

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use http::{Uri, uri::Scheme};
+use rustls_pki_types::CertificateDer;
+
+use super::tls::Tls;
 
 /// A remote service: where it is, and how long and how much the gateway grants it.
 #[derive(Clone, Debug)]
@@ -19,24 +22,24 @@ pub struct Upstream {
     origin: Box<str>,
     host: Box<str>,
     port: u16,
+    tls: Option<Tls>,
     authority: Box<str>,
     path: Box<str>,
 }
 
 impl Upstream {
-    /// Parses `http://host[:port][/base]`, with the default limits.
+    /// Parses `http[s]://host[:port][/base]`, with the default limits. Over https, one of these
+    /// authorities has to vouch for it, or one of the system's if there are none.
     ///
     /// # Errors
     /// What is wrong with the URL, as half a sentence for the error about the setting.
-    pub fn parse(url: &str) -> Result<Self, String> {
+    pub fn parse(url: &str, authorities: &[CertificateDer<'static>]) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|e| format!("is not a URL ({e})"))?;
-        match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTP => {}
-            Some(scheme) if *scheme == Scheme::HTTPS => {
-                return Err("starts with https://, which is not built yet".to_owned());
-            }
-            _ => return Err("does not start with http://".to_owned()),
-        }
+        let secure = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            _ => return Err("starts with neither http:// nor https://".to_owned()),
+        };
         let authority = uri.authority().ok_or("names no host")?;
         if authority.as_str().contains('@') {
             return Err("has a user or a password in it".to_owned());
@@ -51,6 +54,7 @@ impl Upstream {
         }
         let port = match authority.port() {
             Some(port) => port.as_u16(),
+            None if authority.as_str().ends_with(authority.host()) && secure => 443,
             None if authority.as_str().ends_with(authority.host()) => 80,
             None => return Err("has a bad port".to_owned()),
         };
@@ -59,7 +63,12 @@ impl Upstream {
             response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
             max_body_size: None,
-            origin: format!("http://{host}:{port}").into(),
+            origin: match secure {
+                true => format!("https://{host}:{port} {}", Tls::fingerprint(authorities)),
+                false => format!("http://{host}:{port}"),
+            }
+            .into(),
+            tls: if secure { Some(Tls::to(host, authorities)?) } else { None },
             host: host.into(),
             port,
             authority: authority.as_str().into(),
@@ -67,9 +76,14 @@ impl Upstream {
         })
     }
 
-    /// Scheme, host and port: what connections to this service may be shared by.
+    /// Scheme, host, port, and who vouches for it: what connections to this service may be shared by.
     pub(super) fn origin(&self) -> &str {
         &self.origin
+    }
+
+    /// How connections to it are secured, if they are.
+    pub(super) fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
     }
 
     /// The host's name or address (IPv6 without brackets) and port.
@@ -116,7 +130,7 @@ mod tests {
 
     fn target(url: &str, rest: Option<&str>, query: Option<&str>) -> String {
         let mut out = Vec::new();
-        assert!(Upstream::parse(url).unwrap().write_target(rest, query, &mut out));
+        assert!(Upstream::parse(url, &[]).unwrap().write_target(rest, query, &mut out));
         String::from_utf8(out).unwrap()
     }
 
@@ -147,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_would_not_pass_whole_is_refused() {
-        let upstream = Upstream::parse("http://h").unwrap();
+        let upstream = Upstream::parse("http://h", &[]).unwrap();
         for rest in ["a#b", "a b", "a\r\nb", "a\0b", "a\x7fb"] {
             assert!(!upstream.write_target(Some(rest), None, &mut Vec::new()), "{rest:?}");
         }
@@ -155,10 +169,10 @@ mod tests {
 
     #[test]
     fn a_url_is_parsed_once_and_whole() {
-        let upstream = Upstream::parse("http://Orders:8080/api").unwrap();
+        let upstream = Upstream::parse("http://Orders:8080/api", &[]).unwrap();
         assert_eq!(upstream.address(), ("Orders", 8080));
         assert_eq!(upstream.authority(), "Orders:8080");
-        let upstream = Upstream::parse("http://[::1]").unwrap();
+        let upstream = Upstream::parse("http://[::1]", &[]).unwrap();
         assert_eq!(upstream.address(), ("::1", 80));
         assert_eq!(upstream.authority(), "[::1]");
     }
@@ -167,16 +181,16 @@ mod tests {
     fn a_bad_url_is_refused_with_its_reason() {
         for (url, reason) in [
             ("", "is not a URL"),
-            ("orders:8080", "does not start with http://"),
-            ("/api", "does not start with http://"),
-            ("ftp://orders", "does not start with http://"),
+            ("orders:8080", "starts with neither"),
+            ("/api", "starts with neither"),
+            ("ftp://orders", "starts with neither"),
             ("http://user:secret@orders", "has a user"),
             ("http://orders/?x=1", "has a query"),
             ("http://orders/#x", "has a query or a fragment"),
             ("http://orders:99999", "has a bad port"),
             ("http://:80", ""),
         ] {
-            let error = Upstream::parse(url).unwrap_err();
+            let error = Upstream::parse(url, &[]).unwrap_err();
             assert!(error.starts_with(reason), "{url}: {error}");
             assert!(!error.contains("secret"));
         }
