@@ -16,7 +16,7 @@ use std::{net::IpAddr, sync::Arc};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, dev::HttpServiceFactory, guard, web};
 use tokio_util::sync::CancellationToken;
 
-pub use registry::Registry;
+pub use registry::{Changes, Registry};
 pub use settings::{
     AuthMode, AuthSettings, CaFile, CircuitSettings, ServiceSettings, ServicesSettings,
 };
