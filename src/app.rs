@@ -99,6 +99,7 @@ struct Shared {
 pub struct Application {
     server: Server,
     storage: SharedStorage,
+    registry: Arc<Registry>,
     stopper: Stopper,
 }
 
@@ -131,7 +132,12 @@ impl Application {
         let shared = Shared {
             uploads: web::Data::new(uploads),
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage))),
-            gateway: Gateway::new(gateway::PREFIX, registry, trusted.clone(), draining.clone()),
+            gateway: Gateway::new(
+                gateway::PREFIX,
+                Arc::clone(&registry),
+                trusted.clone(),
+                draining.clone(),
+            ),
             work,
             connections: TaskTracker::new(),
             draining: draining.clone(),
@@ -164,7 +170,12 @@ impl Application {
             timeout,
         };
         announce(address, consumers_address, settings.auth.mode);
-        Ok(Self { server, storage, stopper })
+        Ok(Self { server, storage, registry, stopper })
+    }
+
+    /// The services table that requests are routed by.
+    pub fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry)
     }
 
     /// What stops the application, gracefully.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use actix_rt::SystemRunner;
 use clap::{Parser, Subcommand};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -18,6 +19,7 @@ use tokio::{
 use crate::{
     app::{self, Application, Stopper},
     edge,
+    reload::Reload,
     settings::{self, Settings, Sources},
 };
 
@@ -48,7 +50,7 @@ Every setting can also come from the environment: server.listen is GATEHOUSE__SE
 
 #[derive(Clone, Copy, Debug, Subcommand)]
 enum Command {
-    /// Serve until SIGTERM or SIGINT (the default)
+    /// Serve until SIGTERM or SIGINT (the default); SIGHUP reloads the services table
     Serve,
     /// Check the settings and print those in effect, without secrets
     Check,
@@ -59,14 +61,19 @@ enum Command {
 /// Runs a command to its end.
 pub fn run(arguments: Arguments) -> ExitCode {
     let sources = Sources::of_process(arguments.settings);
-    let settings = match settings::load(&sources) {
-        Ok(settings) => settings,
-        Err(error) => return fail(&error.to_string(), BAD_SETTINGS),
-    };
     match arguments.command.unwrap_or(Command::Serve) {
-        Command::Serve => serve(settings, &sources),
-        Command::Check => check(&settings),
-        Command::Healthcheck => healthcheck(settings.server.listen),
+        Command::Serve => serve(&sources),
+        Command::Check => with_settings(&sources, |settings| check(&settings)),
+        Command::Healthcheck => {
+            with_settings(&sources, |settings| healthcheck(settings.server.listen))
+        }
+    }
+}
+
+fn with_settings(sources: &Sources, run: impl FnOnce(Settings) -> ExitCode) -> ExitCode {
+    match settings::load(sources) {
+        Ok(settings) => run(settings),
+        Err(error) => fail(&error.to_string(), BAD_SETTINGS),
     }
 }
 
@@ -86,11 +93,26 @@ fn check(settings: &Settings) -> ExitCode {
     }
 }
 
-fn serve(settings: Settings, sources: &Sources) -> ExitCode {
+fn serve(sources: &Sources) -> ExitCode {
+    let system = actix_rt::System::new();
+    match system.block_on(async { Reload::new(sources.clone()) }) {
+        Ok(reload) => {
+            with_settings(sources, |settings| serve_with(settings, sources, reload, &system))
+        }
+        Err(error) => fail(&format!("cannot handle SIGHUP: {error}"), 1),
+    }
+}
+
+fn serve_with(
+    settings: Settings,
+    sources: &Sources,
+    reload: Reload,
+    system: &SystemRunner,
+) -> ExitCode {
     let log = Rc::new(settings.telemetry.start());
     edge::log_panics();
-    let served = actix_rt::System::new().block_on(async {
-        let application = Application::build(settings)
+    let served = system.block_on(async {
+        let application = Application::build(settings.clone())
             .await
             .map_err(|error| (cannot_start(&error, sources), BAD_SETTINGS))?;
         log.flush();
@@ -99,6 +121,7 @@ fn serve(settings: Settings, sources: &Sources) -> ExitCode {
             let log = Rc::clone(&log);
             move || log.flush()
         });
+        actix_rt::spawn(reload.run(settings, application.registry()));
         application.run().await.map_err(failed_to_serve)?;
         // The server only ends when it was stopped: let that be told, too.
         stopped.await.map_err(|error| failed_to_serve(error.into()))

@@ -12,6 +12,7 @@ pub mod edge;
 pub mod gateway;
 pub mod operations;
 pub mod problem;
+pub mod reload;
 pub mod settings;
 pub mod storage;
 pub mod telemetry;

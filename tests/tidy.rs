@@ -10,7 +10,7 @@ use std::{
 /// What each module of `src/` may import of the others. A module that is not here imports none.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "edge", "settings"]),
+    ("cli", &["app", "edge", "reload", "settings"]),
     (
         "app",
         &[
@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "storage",
         ],
     ),
+    ("reload", &["gateway", "settings"]),
     ("connection", &[]),
     ("settings", &["consumers", "gateway", "storage", "telemetry"]),
     ("telemetry", &["problem", "settings"]),

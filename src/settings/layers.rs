@@ -46,7 +46,8 @@ impl Sources {
         Layers::read(self).map_or_else(|_| "the settings".to_owned(), |layers| layers.origin(key))
     }
 
-    fn file_path(&self) -> &Path {
+    /// The file that is read, whether it is there or not.
+    pub fn file_path(&self) -> &Path {
         self.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
     }
 

@@ -5,6 +5,7 @@
 //! `TR_CONSUMER_SERVICE_BASE_URL`. The environment comes in as an argument, so that tests
 //! never change the process's own.
 
+mod difference;
 mod layers;
 mod strict;
 #[cfg(test)]

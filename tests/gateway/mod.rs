@@ -6,6 +6,7 @@ mod failures;
 mod fields;
 mod https;
 mod paths;
+mod reload;
 mod requests;
 mod responses;
 mod stalls;
