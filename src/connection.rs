@@ -3,7 +3,14 @@
 //! actix limits the first request's head, an idle connection, and the rest of an answered body
 //! of known length. It has no limit for a later request's head, nor for the rest of a chunked
 //! body. [`ClientStream`] adds them below HTTP: it knows from [`Exchange`]s when a request is
-//! under way, which is limited elsewhere, and bounds every wait in between. Knows no module.
+//! under way, which is limited elsewhere, and bounds every wait in between. One request goes on to
+//! actix at a time, framed as strictly as [`head`] and [`chunks`] demand. Knows no module.
+
+mod chunks;
+mod gate;
+mod head;
+mod refusal;
+mod write;
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,20 +22,26 @@ use std::{
 };
 
 use actix_http::{
-    BoxedPayloadStream, HttpMessage, Request, Response, body::BoxBody, error::PayloadError,
+    BoxedPayloadStream, ConnectionType, HttpMessage, Request, RequestHead, Response, body::BoxBody,
+    error::PayloadError,
 };
 use actix_web::{
-    body::{BodySize, MessageBody},
+    body::BodySize,
     dev::{Payload, ServiceRequest},
     web::Bytes,
 };
 use futures_util::Stream;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, ReadBuf},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use self::{
+    gate::{Gate, Turn},
+    refusal::Refusal,
+};
 
 /// An answer up to this length goes out at once, so that the client's body can wait for it.
 const SHORT_ANSWER: u64 = 16 * 1024;
@@ -79,6 +92,7 @@ struct Shared {
     phase: Cell<Phase>,
     /// Bytes that may be read before the handler asks for its body again; none: no limit.
     ahead: Cell<Option<usize>>,
+    turn: Turn,
     /// The task that reads the stream.
     reader: RefCell<Option<Waker>>,
 }
@@ -91,6 +105,7 @@ impl Clock {
             limits,
             phase: Cell::new(Phase::Elsewhere),
             ahead: Cell::new(None),
+            turn: Turn::default(),
             reader: RefCell::default(),
         }))
     }
@@ -99,6 +114,11 @@ impl Clock {
     /// then on the connection is at its end for HTTP: what is still written to it goes nowhere.
     pub fn take_socket(&self) -> Option<TcpStream> {
         if self.0.blocked.get() { None } else { self.0.io.take() }
+    }
+
+    /// Does something with the socket, unless an upgrade has taken it.
+    fn with_socket<T>(&self, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> Option<T> {
+        self.0.io.borrow_mut().as_mut().map(|io| poll(Pin::new(io)))
     }
 
     /// Bytes came: whether that is still in time.
@@ -134,7 +154,8 @@ impl Clock {
         }
     }
 
-    fn begin(&self, has_body: bool) {
+    fn begin(&self, head: &RequestHead, has_body: bool) {
+        self.0.turn.begin(head.connection_type() != ConnectionType::KeepAlive);
         self.0.phase.set(Phase::Elsewhere);
         self.0.ahead.set(has_body.then_some(READ_AHEAD));
     }
@@ -150,13 +171,15 @@ impl Clock {
 
     fn end(&self, whole: bool) {
         self.read_on(None);
-        if whole {
-            self.0.phase.set(Phase::Answered);
-            return;
-        }
-        self.0.phase.set(Phase::Rest(Instant::now() + self.0.limits.rest));
-        // The silence that may follow has to be timed, which reading does.
-        if let Some(reader) = &*self.0.reader.borrow() {
+        let waits = self.0.turn.end();
+        self.0.phase.set(match whole {
+            true => Phase::Answered,
+            false => Phase::Rest(Instant::now() + self.0.limits.rest),
+        });
+        // The silence that may follow a part of a body has to be timed, which reading does.
+        if (waits || !whole)
+            && let Some(reader) = &*self.0.reader.borrow()
+        {
             reader.wake_by_ref();
         }
     }
@@ -165,6 +188,7 @@ impl Clock {
 /// A client's socket, whose reads fail once a limit has passed.
 pub struct ClientStream {
     clock: Clock,
+    gate: Gate,
     /// Fires at or before the limit in effect, and is then set anew: requests do not touch it.
     timer: Option<Pin<Box<Sleep>>>,
     _open: TaskTrackerToken,
@@ -173,7 +197,7 @@ pub struct ClientStream {
 impl ClientStream {
     /// Guards a socket; it counts as `open` until it is closed.
     pub fn new(io: TcpStream, limits: Limits, open: TaskTrackerToken) -> Self {
-        Self { clock: Clock::new(io, limits), timer: None, _open: open }
+        Self { clock: Clock::new(io, limits), gate: Gate::new(), timer: None, _open: open }
     }
 
     /// What [`Exchange`]s have to find as the connection's data.
@@ -204,20 +228,54 @@ impl ClientStream {
         }
     }
 
-    /// Does something with the socket, if this is still its owner.
-    fn with_socket<T>(&self, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> Option<T> {
-        self.clock.0.io.borrow_mut().as_mut().map(|io| poll(Pin::new(io)))
+    /// Reads what may go on to actix now.
+    fn poll_gate(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let may_begin = self.clock.0.turn.may_begin();
+        let mut began = self.gate.keeps_some() && self.gate.release(may_begin, buffer);
+        while buffer.filled().len() == before {
+            if self.gate.keeps_some() {
+                // A head that has begun is waited for as such.
+                self.clock.on_bytes();
+                if !may_begin {
+                    self.clock.0.turn.wait();
+                    return self.poll_limit(cx).map(Err);
+                }
+            }
+            let Some(polled) = self.clock.with_socket(|io| io.poll_read(cx, buffer)) else {
+                return self.poll_after_upgrade(cx);
+            };
+            match polled {
+                Poll::Ready(Ok(())) if buffer.filled().len() == before => break,
+                Poll::Ready(Ok(())) => {
+                    if !self.clock.on_bytes() && !self.clock.0.blocked.get() {
+                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    }
+                    began = self.gate.admit(may_begin, buffer, before);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return self.poll_limit(cx).map(Err),
+            }
+        }
+        if began {
+            self.clock.0.turn.take();
+        }
+        Poll::Ready(Ok(()))
     }
 
-    /// Notes what a write comes to. After an upgrade it goes nowhere.
-    fn note_write(
-        &self,
-        polled: Option<Poll<io::Result<usize>>>,
-        length: usize,
-    ) -> Poll<io::Result<usize>> {
-        let polled = polled.unwrap_or(Poll::Ready(Ok(length)));
-        self.clock.0.blocked.set(polled.is_pending());
-        polled
+    /// The upgraded request is the last: when it is over, so is the connection.
+    fn poll_after_upgrade(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.clock.0.phase.get() {
+            Phase::Elsewhere => {
+                self.clock.read_by(cx.waker());
+                Poll::Pending
+            }
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 
@@ -234,59 +292,10 @@ impl AsyncRead for ClientStream {
             return Poll::Pending;
         }
         let before = buffer.filled().len();
-        match this.with_socket(|io| io.poll_read(cx, buffer)) {
-            Some(Poll::Ready(Ok(()))) => {
-                let read = buffer.filled().len() - before;
-                this.clock.0.ahead.set(ahead.map(|ahead| ahead.saturating_sub(read)));
-                let came = read > 0;
-                if came && !this.clock.on_bytes() && !this.clock.0.blocked.get() {
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                }
-                Poll::Ready(Ok(()))
-            }
-            Some(Poll::Ready(Err(error))) => Poll::Ready(Err(error)),
-            Some(Poll::Pending) => this.poll_limit(cx).map(Err),
-            // The upgraded request is the last: when it is over, so is the connection.
-            None => match this.clock.0.phase.get() {
-                Phase::Elsewhere => {
-                    this.clock.read_by(cx.waker());
-                    Poll::Pending
-                }
-                _ => Poll::Ready(Ok(())),
-            },
-        }
-    }
-}
-
-impl AsyncWrite for ClientStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let polled = self.with_socket(|io| io.poll_write(cx, bytes));
-        self.note_write(polled, bytes.len())
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let polled = self.with_socket(|io| io.poll_write_vectored(cx, bytes));
-        self.note_write(polled, bytes.iter().map(|slice| slice.len()).sum())
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with_socket(|io| io.poll_flush(cx)).unwrap_or(Poll::Ready(Ok(())))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.with_socket(|io| io.poll_shutdown(cx)).unwrap_or(Poll::Ready(Ok(())))
+        let polled = this.poll_gate(cx, buffer);
+        let read = buffer.filled().len() - before;
+        this.clock.0.ahead.set(ahead.map(|ahead| ahead.saturating_sub(read)));
+        polled
     }
 }
 
@@ -305,7 +314,8 @@ impl Exchange {
     /// The exchange that a request begins, unless it came by no [`ClientStream`].
     pub fn begin(request: &mut ServiceRequest) -> Option<Self> {
         let clock = request.conn_data::<Clock>()?.clone();
-        let (exchange, payload) = Self::of(clock, request.take_payload());
+        let payload = request.take_payload();
+        let (exchange, payload) = Self::of(clock, request.head(), payload);
         request.set_payload(payload);
         Some(exchange)
     }
@@ -315,16 +325,17 @@ impl Exchange {
         let Some(clock) = request.conn_data::<Clock>().cloned() else {
             return answer;
         };
-        let (exchange, _) = Self::of(clock, request.take_payload());
+        let payload = request.take_payload();
+        let (exchange, _) = Self::of(clock, request.head(), payload);
         answer.map_body(|_, body| BoxBody::new(Refusal { body, _exchange: exchange }))
     }
 
-    fn of(clock: Clock, payload: Payload) -> (Self, Payload) {
+    fn of(clock: Clock, head: &RequestHead, payload: Payload) -> (Self, Payload) {
         if matches!(payload, Payload::None) {
-            clock.begin(false);
+            clock.begin(head, false);
             return (Self { clock, body: None }, payload);
         }
-        clock.begin(true);
+        clock.begin(head, true);
         let incoming = Rc::new(Incoming {
             clock: clock.clone(),
             payload: RefCell::new(Some(payload)),
@@ -426,26 +437,5 @@ impl Drop for Reader {
         } else {
             self.0.let_go();
         }
-    }
-}
-
-/// A refusal's body, which ends its exchange.
-struct Refusal {
-    body: BoxBody,
-    _exchange: Exchange,
-}
-
-impl MessageBody for Refusal {
-    type Error = <BoxBody as MessageBody>::Error;
-
-    fn size(&self) -> BodySize {
-        self.body.size()
-    }
-
-    fn poll_next(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().body).poll_next(cx)
     }
 }

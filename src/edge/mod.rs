@@ -16,6 +16,7 @@ use std::{
     task::{self, Context, Poll},
 };
 
+use actix_http::ConnectionType;
 use actix_web::{
     Error, HttpMessage, HttpResponse, ResponseError,
     body::{BodySize, EitherBody, MessageBody},
@@ -179,6 +180,10 @@ fn finish<B: MessageBody + 'static>(
         None => response.map_into_left_body(),
     };
     response.headers_mut().insert(REQUEST_ID, access.request_id.value());
+    // Asked to switch protocols, actix says that it does whatever the answer is.
+    if request.head().upgrade() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     access.status = response.status();
     access.complete = matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
     if let Some(exchange) = &access.exchange {

@@ -1,0 +1,188 @@
+//! One request at a time: what a client sends goes on to actix only as far as the current request.
+//!
+//! actix reads ahead as many requests as came together. It then answers one by what the next said:
+//! in the other's version, with or without a body, the connection kept open or not. So the bytes
+//! of the next request are kept back here until the answer is on its way. That takes knowing
+//! where a request ends, and whoever knows that can be strict about it. Knows only bytes.
+
+use std::cell::Cell;
+
+use bytes::{Buf as _, BytesMut};
+use tokio::io::ReadBuf;
+
+use super::{
+    chunks::Chunks,
+    head::{Body, Head, MAX_HEAD, Refused},
+};
+
+/// What has no place in a head or in a chunk's framing, wherever actix is in it: so it answers
+/// with 400 and closes, as it does with what it refuses itself.
+const NO_HTTP: &[u8] = b"\r\0";
+
+/// Whose turn it is on a connection.
+#[derive(Default)]
+pub(super) struct Turn {
+    /// A request has gone on and is not answered yet.
+    taken: Cell<bool>,
+    /// It is the last one: what follows is no request (RFC 9112, section 9.6).
+    last: Cell<bool>,
+    /// The next one is here.
+    waits: Cell<bool>,
+}
+
+impl Turn {
+    pub(super) fn may_begin(&self) -> bool {
+        !self.taken.get() && !self.last.get()
+    }
+
+    /// A request goes on.
+    pub(super) fn take(&self) {
+        self.taken.set(true);
+    }
+
+    /// actix has parsed it.
+    pub(super) fn begin(&self, last: bool) {
+        self.last.set(last);
+    }
+
+    /// The next one has to wait.
+    pub(super) fn wait(&self) {
+        self.waits.set(true);
+    }
+
+    /// It is answered. Returns whether the next one waits.
+    pub(super) fn end(&self) -> bool {
+        self.taken.set(false);
+        self.waits.take()
+    }
+}
+
+/// Where a client is in what it sends.
+#[derive(Debug)]
+enum Place {
+    Head(Head),
+    /// In a body with this much to come.
+    Length(u64),
+    Chunked(Chunks),
+    /// In what has no end.
+    Rest,
+    /// Behind what cannot be understood.
+    Refused,
+}
+
+/// Keeps back what is not to go on yet.
+#[derive(Debug)]
+pub(super) struct Gate {
+    place: Place,
+    /// Bytes that came and have not gone on.
+    kept: BytesMut,
+    /// As many of those may.
+    free: usize,
+}
+
+impl Gate {
+    pub(super) fn new() -> Self {
+        Self { place: Place::Head(Head::default()), kept: BytesMut::new(), free: 0 }
+    }
+
+    /// Whether there are bytes that have not gone on.
+    pub(super) fn keeps_some(&self) -> bool {
+        !self.kept.is_empty()
+    }
+
+    /// Passes on what was kept back, as far as it fits. Returns whether a request began.
+    pub(super) fn release(&mut self, may_begin: bool, buffer: &mut ReadBuf<'_>) -> bool {
+        let mut began = false;
+        if self.free == 0 {
+            let mut kept = std::mem::take(&mut self.kept);
+            (self.free, began) = self.pass(&kept, may_begin);
+            if matches!(self.place, Place::Refused) {
+                kept.truncate(self.free);
+                kept.extend_from_slice(NO_HTTP);
+                self.free = kept.len();
+            }
+            self.kept = kept;
+        }
+        let fits = self.free.min(buffer.remaining());
+        buffer.put_slice(&self.kept[..fits]);
+        self.kept.advance(fits);
+        self.free -= fits;
+        began
+    }
+
+    /// Looks at what came into `buffer` behind `before`, and keeps back what is not to go on.
+    /// Returns whether a request began.
+    pub(super) fn admit(
+        &mut self,
+        may_begin: bool,
+        buffer: &mut ReadBuf<'_>,
+        before: usize,
+    ) -> bool {
+        if matches!(self.place, Place::Refused) {
+            buffer.set_filled(before);
+            return false;
+        }
+        let came = &buffer.filled()[before..];
+        let (passed, began) =
+            if self.kept.is_empty() { self.pass(came, may_begin) } else { (0, false) };
+        self.kept.extend_from_slice(&came[passed..]);
+        buffer.set_filled(before + passed);
+        if passed == 0 || matches!(self.place, Place::Refused) {
+            return self.release(may_begin, buffer) || began;
+        }
+        began
+    }
+
+    /// How many of these bytes are the current request's, and whether it begins with them: one
+    /// does only where it `may_begin`, and at most one. A head goes on whole or not at all.
+    fn pass(&mut self, bytes: &[u8], may_begin: bool) -> (usize, bool) {
+        let (mut passed, mut began) = (0, false);
+        while passed < bytes.len() {
+            let rest = &bytes[passed..];
+            let (step, next) = match &mut self.place {
+                Place::Head(_) if began || !may_begin => break,
+                Place::Head(head) => match head.read(rest) {
+                    Ok(Some((end, body))) => {
+                        began = true;
+                        (end, Some(Place::behind(body)))
+                    }
+                    // Too long for actix too, which says so.
+                    Ok(None) if rest.len() >= MAX_HEAD => (rest.len(), Some(Place::Rest)),
+                    Ok(None) => break,
+                    Err(Refused) => (0, Some(Place::Refused)),
+                },
+                Place::Length(left) => {
+                    let step = usize::try_from(*left).map_or(rest.len(), |l| l.min(rest.len()));
+                    *left -= step as u64;
+                    (step, (*left == 0).then(Place::start))
+                }
+                Place::Chunked(chunks) => match chunks.read(rest) {
+                    (end, Ok(ends)) => (end, ends.then(Place::start)),
+                    (end, Err(Refused)) => (end, Some(Place::Refused)),
+                },
+                Place::Rest => (rest.len(), None),
+                Place::Refused => break,
+            };
+            passed += step;
+            if let Some(next) = next {
+                self.place = next;
+            }
+        }
+        (passed, began)
+    }
+}
+
+impl Place {
+    fn start() -> Self {
+        Self::Head(Head::default())
+    }
+
+    fn behind(body: Body) -> Self {
+        match body {
+            Body::Length(0) => Self::start(),
+            Body::Length(length) => Self::Length(length),
+            Body::Chunked => Self::Chunked(Chunks::default()),
+            Body::Rest => Self::Rest,
+        }
+    }
+}
