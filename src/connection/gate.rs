@@ -66,8 +66,10 @@ enum Place {
     Chunked(Chunks),
     /// In what has no end.
     Rest,
-    /// Behind what cannot be understood.
+    /// At what cannot be understood.
     Refused,
+    /// Behind what actix answers and closes for.
+    Over,
 }
 
 /// Keeps back what is not to go on yet.
@@ -96,10 +98,13 @@ impl Gate {
         if self.free == 0 {
             let mut kept = std::mem::take(&mut self.kept);
             (self.free, began) = self.pass(&kept, may_begin);
-            if matches!(self.place, Place::Refused) {
+            if matches!(self.place, Place::Refused | Place::Over) {
                 kept.truncate(self.free);
+            }
+            if matches!(self.place, Place::Refused) {
                 kept.extend_from_slice(NO_HTTP);
                 self.free = kept.len();
+                self.place = Place::Over;
             }
             self.kept = kept;
         }
@@ -107,6 +112,10 @@ impl Gate {
         buffer.put_slice(&self.kept[..fits]);
         self.kept.advance(fits);
         self.free -= fits;
+        if self.kept.is_empty() {
+            // Few clients need it, none for long.
+            self.kept = BytesMut::new();
+        }
         began
     }
 
@@ -118,7 +127,7 @@ impl Gate {
         buffer: &mut ReadBuf<'_>,
         before: usize,
     ) -> bool {
-        if matches!(self.place, Place::Refused) {
+        if matches!(self.place, Place::Over) {
             buffer.set_filled(before);
             return false;
         }
@@ -141,13 +150,13 @@ impl Gate {
             let rest = &bytes[passed..];
             let (step, next) = match &mut self.place {
                 Place::Head(_) if began || !may_begin => break,
-                Place::Head(head) => match head.read(rest) {
+                Place::Head(head) => match head.read(&rest[..rest.len().min(MAX_HEAD)]) {
                     Ok(Some((end, body))) => {
                         began = true;
                         (end, Some(Place::behind(body)))
                     }
                     // Too long for actix too, which says so.
-                    Ok(None) if rest.len() >= MAX_HEAD => (rest.len(), Some(Place::Rest)),
+                    Ok(None) if rest.len() >= MAX_HEAD => (MAX_HEAD, Some(Place::Over)),
                     Ok(None) => break,
                     Err(Refused) => (0, Some(Place::Refused)),
                 },
@@ -161,7 +170,7 @@ impl Gate {
                     (end, Err(Refused)) => (end, Some(Place::Refused)),
                 },
                 Place::Rest => (rest.len(), None),
-                Place::Refused => break,
+                Place::Refused | Place::Over => break,
             };
             passed += step;
             if let Some(next) = next {

@@ -6,7 +6,7 @@
 
 use memchr::memchr;
 
-/// Beyond this length a head is not looked at any more: actix answers it with 431.
+/// What a head may be long. actix answers a longer one with 431.
 pub(super) const MAX_HEAD: usize = 128 * 1024;
 
 /// actix panics on a name of 64 KiB.
