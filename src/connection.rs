@@ -28,7 +28,7 @@ use actix_http::{
 use actix_web::{
     body::BodySize,
     dev::{Payload, ServiceRequest},
-    web::Bytes,
+    web::{Bytes, BytesMut},
 };
 use futures_util::Stream;
 use tokio::{
@@ -88,6 +88,7 @@ struct Shared {
     io: RefCell<Option<TcpStream>>,
     /// Whether the client does not take what was written.
     blocked: Cell<bool>,
+    gate: RefCell<Gate>,
     limits: Limits,
     phase: Cell<Phase>,
     /// Bytes that may be read before the handler asks for its body again; none: no limit.
@@ -102,6 +103,7 @@ impl Clock {
         Self(Rc::new(Shared {
             io: RefCell::new(Some(io)),
             blocked: Cell::new(false),
+            gate: RefCell::new(Gate::new()),
             limits,
             phase: Cell::new(Phase::Elsewhere),
             ahead: Cell::new(None),
@@ -110,10 +112,14 @@ impl Clock {
         }))
     }
 
-    /// Takes the client's socket for another protocol, once what was written before is out. From
-    /// then on the connection is at its end for HTTP: what is still written to it goes nowhere.
-    pub fn take_socket(&self) -> Option<TcpStream> {
-        if self.0.blocked.get() { None } else { self.0.io.take() }
+    /// Takes the client's socket for another protocol, once what was written before is out, and
+    /// what has been read from it behind the request. From then on the connection is at its end
+    /// for HTTP: what is still written to it goes nowhere.
+    pub fn take_socket(&self) -> Option<(TcpStream, BytesMut)> {
+        if self.0.blocked.get() {
+            return None;
+        }
+        Some((self.0.io.take()?, self.0.gate.borrow_mut().take_kept()))
     }
 
     /// Does something with the socket, unless an upgrade has taken it.
@@ -188,7 +194,6 @@ impl Clock {
 /// A client's socket, whose reads fail once a limit has passed.
 pub struct ClientStream {
     clock: Clock,
-    gate: Gate,
     /// Fires at or before the limit in effect, and is then set anew: requests do not touch it.
     timer: Option<Pin<Box<Sleep>>>,
     _open: TaskTrackerToken,
@@ -197,7 +202,7 @@ pub struct ClientStream {
 impl ClientStream {
     /// Guards a socket; it counts as `open` until it is closed.
     pub fn new(io: TcpStream, limits: Limits, open: TaskTrackerToken) -> Self {
-        Self { clock: Clock::new(io, limits), gate: Gate::new(), timer: None, _open: open }
+        Self { clock: Clock::new(io, limits), timer: None, _open: open }
     }
 
     /// What [`Exchange`]s have to find as the connection's data.
@@ -234,35 +239,37 @@ impl ClientStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let clock = self.clock.clone();
+        let mut gate = clock.0.gate.borrow_mut();
         let before = buffer.filled().len();
-        let may_begin = self.clock.0.turn.may_begin();
-        let mut began = self.gate.keeps_some() && self.gate.release(may_begin, buffer);
+        let may_begin = clock.0.turn.may_begin();
+        let mut began = gate.keeps_some() && gate.release(may_begin, buffer);
         while buffer.filled().len() == before {
-            if self.gate.keeps_some() {
+            if gate.keeps_some() {
                 // A head that has begun is waited for as such.
-                self.clock.on_bytes();
+                clock.on_bytes();
                 if !may_begin {
-                    self.clock.0.turn.wait();
+                    clock.0.turn.wait();
                     return self.poll_limit(cx).map(Err);
                 }
             }
-            let Some(polled) = self.clock.with_socket(|io| io.poll_read(cx, buffer)) else {
+            let Some(polled) = clock.with_socket(|io| io.poll_read(cx, buffer)) else {
                 return self.poll_after_upgrade(cx);
             };
             match polled {
                 Poll::Ready(Ok(())) if buffer.filled().len() == before => break,
                 Poll::Ready(Ok(())) => {
-                    if !self.clock.on_bytes() && !self.clock.0.blocked.get() {
+                    if !clock.on_bytes() && !clock.0.blocked.get() {
                         return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                     }
-                    began = self.gate.admit(may_begin, buffer, before);
+                    began = gate.admit(may_begin, buffer, before);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.poll_limit(cx).map(Err),
             }
         }
         if began {
-            self.clock.0.turn.take();
+            clock.0.turn.take();
         }
         Poll::Ready(Ok(()))
     }

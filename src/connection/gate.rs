@@ -92,6 +92,12 @@ impl Gate {
         !self.kept.is_empty()
     }
 
+    /// Takes what has not gone on away.
+    pub(super) fn take_kept(&mut self) -> BytesMut {
+        self.free = 0;
+        std::mem::take(&mut self.kept)
+    }
+
     /// Passes on what was kept back, as far as it fits. Returns whether a request began.
     pub(super) fn release(&mut self, may_begin: bool, buffer: &mut ReadBuf<'_>) -> bool {
         let mut began = false;

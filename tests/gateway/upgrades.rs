@@ -82,18 +82,20 @@ async fn any_protocol_is_carried_both_ways() {
 #[tokio::test]
 async fn what_is_sent_along_with_the_heads_is_not_lost() {
     let upstream = Upstream::scripted(|mut peer| async move {
-        peer.request().await;
-        peer.send(format!("{}first", switching_to("websocket"))).await;
+        let protocol = peer.request().await.unwrap().header("upgrade").unwrap();
+        peer.send(format!("{}first", switching_to(&protocol))).await;
         let came = peer.connection.read_until(b"eager").await;
         peer.send(came).await;
         peer.connection.finish_sending().await;
     })
     .await;
     let app = before(&upstream.url("")).await;
-    let mut client = Connection::open(app.addr).await;
-    client.send(format!("{}eager", asking_for("websocket"))).await;
-    let all = String::from_utf8(client.rest().await).unwrap();
-    assert!(all.ends_with("\r\n\r\nfirsteager"), "{all}");
+    for protocol in ["websocket", "x"] {
+        let mut client = Connection::open(app.addr).await;
+        client.send(format!("{}eager", asking_for(protocol))).await;
+        let all = String::from_utf8(client.rest().await).unwrap();
+        assert!(all.ends_with("\r\n\r\nfirsteager"), "{all}");
+    }
 }
 
 #[tokio::test]

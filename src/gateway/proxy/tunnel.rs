@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix_web::dev::Payload;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream as _;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -61,16 +61,18 @@ pub(super) async fn run(
     upstream: Box<Connection>,
     head: &Head,
 ) -> Carried {
-    let socket = loop {
+    let (socket, kept) = loop {
         match client.clock.take_socket() {
-            Some(socket) => break socket,
+            Some(taken) => break taken,
             None => sleep(WHILE_WRITING).await,
         }
     };
     let meter = Meter::new();
+    let early = Early { payload: early, kept };
+    let metered = Metered { io: socket, meter: &meter };
     tokio::select! {
         // Whatever ends it, both sockets are closed behind it.
-        _ = carry(Metered { io: socket, meter: &meter }, early, upstream, head, request_id) => {}
+        _ = carry(metered, early, upstream, head, request_id) => {}
         () = meter.quiet_after(client.draining) => {}
     }
     meter.carried()
@@ -78,7 +80,7 @@ pub(super) async fn run(
 
 async fn carry(
     mut client: Metered<'_>,
-    mut early: Payload,
+    mut early: Early,
     upstream: Box<Connection>,
     head: &Head,
     request_id: &str,
@@ -91,7 +93,7 @@ async fn carry(
     }
     client.io.write_all(&switching_protocols(head, request_id)).await?;
     client.write_all(&ahead).await?;
-    while let Some(piece) = poll_fn(|cx| Poll::Ready(come(&mut early, cx))).await {
+    while let Some(piece) = poll_fn(|cx| Poll::Ready(early.take(cx))).await {
         client.meter.add(piece.len(), 0);
         upstream.write_all(&piece).await?;
     }
@@ -99,11 +101,20 @@ async fn carry(
     copy_bidirectional_with_sizes(&mut client, &mut upstream, BUFFER, BUFFER).await.map(drop)
 }
 
-/// What the server has already read of what follows the request.
-fn come(early: &mut Payload, cx: &mut Context<'_>) -> Option<Bytes> {
-    match Pin::new(early).poll_next(cx) {
-        Poll::Ready(Some(Ok(piece))) => Some(piece),
-        _ => None,
+/// What has been read of what follows the request: by the server, which takes it for a body
+/// where it knows the protocol, and below it.
+struct Early {
+    payload: Payload,
+    kept: BytesMut,
+}
+
+impl Early {
+    fn take(&mut self, cx: &mut Context<'_>) -> Option<Bytes> {
+        match Pin::new(&mut self.payload).poll_next(cx) {
+            Poll::Ready(Some(Ok(piece))) => Some(piece),
+            _ if self.kept.is_empty() => None,
+            _ => Some(self.kept.split().freeze()),
+        }
     }
 }
 
