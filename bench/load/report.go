@@ -24,14 +24,23 @@ var columns = []struct{ key, title string }{
 	{"service_cpu_us_per_request", "CPU µs/request"},
 	{"service_peak_mib", "peak MiB"},
 	{"idle_mib", "idle MiB"},
+	{"held_mib", "held MiB"},
 	{"store_cpu_s_per_1000", "store CPU s/1,000"},
 	{"store_cpu_s_per_gb", "store CPU s/GB"},
+	{"store_cpu_us_per_request", "store CPU µs/request"},
 	{"load_cpu_s_per_1000", "load CPU s/1,000"},
 	{"load_cpu_s_per_gb", "load CPU s/GB"},
+	{"load_cpu_us_per_request", "load CPU µs/request"},
 }
 
-// ratios are of the first of these that a case has.
-var headlines = []string{"requests_per_s", "uploads_per_s", "start_ms"}
+// Ratios are of the first of the rates that a case has, and of all its costs.
+var (
+	rates = []string{"requests_per_s", "uploads_per_s", "mb_per_s", "start_ms"}
+	costs = []string{
+		"service_cpu_s_per_1000", "service_cpu_s_per_gb", "service_cpu_us_per_request", "p99_ms",
+		"service_peak_mib", "held_mib",
+	}
+)
 
 type entry map[string]any
 
@@ -41,8 +50,8 @@ func (e entry) number(key string) (float64, bool) {
 	return n, ok
 }
 
-// report prints a table a case: medians of the rounds (peaks: the highest), then the
-// first target's ratio to each other one, taken round by round: median (lowest–highest).
+// report prints two tables a case: medians of the rounds (peaks: the highest), then the
+// first target's ratios to each other one, taken round by round: median (lowest–highest).
 func report(arguments []string) error {
 	if len(arguments) != 1 {
 		return usageError("report FILE")
@@ -92,25 +101,68 @@ func table(entries []entry) {
 
 func ratios(entries []entry) {
 	targets := distinct(entries, "target")
-	for _, key := range headlines {
-		if len(values(entries, key)) == 0 {
-			continue
-		}
-		for _, other := range targets[1:] {
-			var quotients []float64
-			for _, round := range distinct(entries, "round") {
-				ours := values(matching(matching(entries, "round", round), "target", targets[0]), key)
-				theirs := values(matching(matching(entries, "round", round), "target", other), key)
-				if len(ours) == 1 && len(theirs) == 1 && theirs[0] > 0 {
-					quotients = append(quotients, ours[0]/theirs[0])
-				}
-			}
-			if len(quotients) > 0 {
-				fmt.Printf("\n%s ÷ %s: %.2f (%.2f–%.2f)\n", targets[0], other,
-					median(quotients), slices.Min(quotients), slices.Max(quotients))
-			}
-		}
+	keys := compared(entries)
+	if len(targets) < 2 || len(keys) == 0 {
 		return
+	}
+	titles := []string{targets[0] + " ÷"}
+	for _, key := range keys {
+		titles = append(titles, title(key))
+	}
+	fmt.Println("\n| " + strings.Join(titles, " | ") + " |")
+	fmt.Println("|" + strings.Repeat(" --- |", len(titles)))
+	for _, other := range targets[1:] {
+		row := []string{other}
+		for _, key := range keys {
+			row = append(row, ratio(entries, key, targets[0], other))
+		}
+		fmt.Println("| " + strings.Join(row, " | ") + " |")
+	}
+}
+
+// compared returns the keys of those figures of a case that ratios are taken of.
+func compared(entries []entry) []string {
+	var keys []string
+	for _, key := range rates {
+		if len(keys) == 0 && len(values(entries, key)) > 0 {
+			keys = append(keys, key)
+		}
+	}
+	for _, key := range costs {
+		if len(values(entries, key)) > 0 {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+func title(key string) string {
+	for _, column := range columns {
+		if column.key == key {
+			return column.title
+		}
+	}
+	return key
+}
+
+// ratio is empty where a target has no such figure.
+func ratio(entries []entry, key, ours, theirs string) string {
+	var quotients []float64
+	for _, round := range distinct(entries, "round") {
+		mine := matching(entries, "round", round)
+		a := values(matching(mine, "target", ours), key)
+		b := values(matching(mine, "target", theirs), key)
+		if len(a) == 1 && len(b) == 1 && b[0] > 0 {
+			quotients = append(quotients, a[0]/b[0])
+		}
+	}
+	switch len(quotients) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("%.2f", quotients[0])
+	default:
+		return fmt.Sprintf("%.2f (%.2f–%.2f)", median(quotients), slices.Min(quotients), slices.Max(quotients))
 	}
 }
 
