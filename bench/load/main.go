@@ -15,6 +15,8 @@ const usage = `usage: load COMMAND [flags]
   tus         uploads to a tus 1.0.0 server
   run         run another load program (its last line of output is JSON) and measure
   start       start a program over and over, time it to its first 200
+  memory      a service's peak over its runs, and what it holds now
+  sink        an upstream that throws every body away
   wait        wait until a URL answers 200
   bucket      create, or empty and create anew, a bucket
   ports N     print N free TCP ports
@@ -29,6 +31,8 @@ func main() {
 		"tus":       uploadTus,
 		"run":       runOther,
 		"start":     measureStart,
+		"memory":    measureMemory,
+		"sink":      serveSink,
 		"wait":      waitForURL,
 		"bucket":    bucketCommand,
 		"ports":     freePorts,

@@ -113,18 +113,6 @@ func family(pid int) []int {
 	return members
 }
 
-// memoryMiB reads a line such as VmHWM (peak) or VmRSS (now) of /proc/PID/status.
-func memoryMiB(pid int, name string) float64 {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	for _, line := range strings.Split(string(status), "\n") {
-		if rest, found := strings.CutPrefix(line, name+":"); found {
-			kib, _ := strconv.ParseFloat(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 64)
-			return kib / 1024
-		}
-	}
-	return 0
-}
-
 func ownCPU() float64 {
 	var usage syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)

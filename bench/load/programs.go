@@ -16,7 +16,8 @@ import (
 )
 
 // runOther measures services while another program loads them. The last line that the
-// program prints must be a JSON object; a member "requests" gives CPU per request.
+// program prints must be a JSON object; a member "bytes" (sent) gives CPU per GB, without
+// it a member "requests" gives CPU per request.
 func runOther(arguments []string) error {
 	flags := flag.NewFlagSet("run", flag.ExitOnError)
 	var marks labels
@@ -45,9 +46,16 @@ func runOther(arguments []string) error {
 	if err := processes.end(before, line); err != nil {
 		return err
 	}
+	line["load_cpu_s"] = round((command.ProcessState.UserTime() + command.ProcessState.SystemTime()).Seconds())
 	requests, _ := line["requests"].(float64)
-	for _, who := range []string{"service", "store"} {
-		if cpu, known := line[who+"_cpu_s"].(float64); known && requests > 0 {
+	sent, _ := line["bytes"].(float64)
+	for _, who := range []string{"service", "store", "load"} {
+		cpu, known := line[who+"_cpu_s"].(float64)
+		switch {
+		case !known || requests == 0:
+		case sent > 0:
+			line[who+"_cpu_s_per_gb"] = round(cpu * 1e9 / sent)
+		default:
 			line[who+"_cpu_us_per_request"] = round(cpu * 1e6 / requests)
 		}
 	}
