@@ -87,7 +87,7 @@ build_load() {
     command -v go >/dev/null || die "Go is missing: see bench/README.md"
     go build -C "$bench/load" -o "$work/load" .
     go build -C "$bench/standin" -o "$work/standin" .
-    mapfile -t ports < <(load ports 8)
+    mapfile -t ports < <(load ports 12)
 }
 
 need_gatehouse() {
@@ -157,6 +157,8 @@ s3_settings() {
 
 # --- results -------------------------------------------------------------------------
 
+notes=() # lines for the head of the report: versions, what was left out
+
 # open_results NAME: $lines takes the JSON lines, $page the report.
 open_results() {
     mkdir -p "$results"
@@ -189,6 +191,7 @@ machine() {
     echo "$(date -u +%F), $(nproc) cores of ${processor:-unknown}, $((memory_kib / 1024 / 1024)) GiB, Linux $(uname -r)"
     [[ ! -x $gatehouse ]] || "$gatehouse" --version
     git -C "$root" log -1 --format='commit %h' 2>/dev/null || true
+    ((${#notes[@]} == 0)) || printf '%s\n' "${notes[@]}"
     echo
 }
 

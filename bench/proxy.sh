@@ -1,115 +1,122 @@
 #!/usr/bin/env bash
-# Small GETs through gatehouse and through nginx to one fast upstream. See bench/README.md.
+# Small GETs and 1 MiB POSTs through gatehouse and through other proxies (peers.sh), to one
+# fast upstream each. See bench/README.md.
 set -euo pipefail
 # shellcheck source=bench/lib.sh
 source "$(dirname "$0")/lib.sh"
+# shellcheck source=bench/peers.sh
+source "$bench/peers.sh"
 
-targets=${TARGETS:-gatehouse gatehouse-warn nginx nginx-log upstream}
+cases=${CASES:-small post}
+read -r -a targets <<<"${TARGETS:-gatehouse gatehouse-warn nginx nginx-log haproxy caddy envoy upstream}"
 workers=${WORKERS:-2}
-connections=64
 seconds=10
-[[ -z $quick ]] || rounds=2 seconds=2
-path=/consumer-api/service/bench/small
-
-# nginx_on NAME PORT BLOCKS LOG: an nginx of its own with these location blocks.
-nginx_on() {
-    local folder=$work/$1
-    mkdir -p "$folder"
-    cat >"$folder/nginx.conf" <<CONF
-daemon off;
-worker_processes $workers;
-pid $folder/pid;
-error_log $folder/error.log;
-events { worker_connections 1024; }
-http {
-    access_log $4;
-    client_body_temp_path $folder/body;
-    proxy_temp_path $folder/proxy;
-    fastcgi_temp_path $folder/fastcgi;
-    uwsgi_temp_path $folder/uwsgi;
-    scgi_temp_path $folder/scgi;
-    keepalive_requests 100000000;
-    upstream fast {
-        server 127.0.0.1:${ports[0]};
-        keepalive $connections;
-        keepalive_requests 100000000;
-    }
-    server {
-        listen 127.0.0.1:$2;
-        location = /healthz { return 200; }
-        $3
-    }
-}
-CONF
-    start "$1" "$folder" "$nginx" -p "$folder" -c "$folder/nginx.conf"
-    await "$1" "http://127.0.0.1:$2/healthz"
-}
-
-proxy_block="location /consumer-api/service/bench/ {
-            proxy_pass http://fast/;
-            proxy_http_version 1.1;
-            proxy_set_header Connection \"\";
-            proxy_request_buffering off;
-        }"
+[[ -z $quick ]] || rounds=2 seconds=1
 
 port_of() {
     case $1 in
-        upstream) echo "${ports[0]}" ;;
-        gatehouse) echo "${ports[1]}" ;;
-        gatehouse-warn) echo "${ports[2]}" ;;
-        nginx) echo "${ports[3]}" ;;
-        nginx-log) echo "${ports[4]}" ;;
-        *) die "no such target: $1" ;;
+        gatehouse) echo "${ports[2]}" ;;
+        gatehouse-warn) echo "${ports[3]}" ;;
+        nginx) echo "${ports[4]}" ;;
+        nginx-log) echo "${ports[5]}" ;;
+        haproxy) echo "${ports[6]}" ;;
+        caddy) echo "${ports[7]}" ;;
+        envoy) echo "${ports[8]}" ;;
     esac
 }
 
+# Keeps those targets that can run here.
+choose() {
+    local target chosen=()
+    for target in "${targets[@]}"; do
+        case $target in
+            gatehouse | gatehouse-warn) need_gatehouse ;;
+            nginx | nginx-log | haproxy | caddy | envoy) find_peer "$target" || continue ;;
+            upstream) ;;
+            *) die "no such target: $target" ;;
+        esac
+        chosen+=("$target")
+    done
+    targets=("${chosen[@]}")
+}
+
 serve() {
-    local port
+    local port settings
     port=$(port_of "$1")
     case $1 in
-        upstream) ;; # runs already
-        nginx) nginx_on nginx "$port" "$proxy_block" off ;;
-        nginx-log) nginx_on nginx-log "$port" "$proxy_block" /dev/null ;;
+        upstream) ;; # both run already
+        nginx) start_nginx_proxy "$1" "$port" off ;;
+        nginx-log) start_nginx_proxy "$1" "$port" /dev/null ;;
+        haproxy) start_haproxy "$1" "$port" ;;
+        caddy) start_caddy "$1" "$port" ;;
+        envoy) start_envoy "$1" "$port" ;;
         gatehouse*)
             mkdir -p "$work/$1"
-            printf '[services.bench]\nurl = "http://127.0.0.1:%s"\n' "${ports[0]}" >"$work/$1/settings.toml"
-            local settings=(GATEHOUSE__SERVER__WORKERS="$workers")
+            printf '[services.%s]\nurl = "http://%s"\n' small "$small_upstream" post "$post_upstream" \
+                >"$work/$1/settings.toml"
+            settings=(GATEHOUSE__SERVER__WORKERS="$workers")
             [[ $1 != gatehouse-warn ]] || settings+=(GATEHOUSE__TELEMETRY__LOG=warn)
             start_gatehouse "$1" "$port" "${settings[@]}"
             ;;
     esac
 }
 
+# hit TARGET CASE SECONDS FLAGS...: one run of a case; prints its line of results.
 hit() {
-    local target=$1 time=$2
-    shift 2
-    load run -service-pid "${pid_of[$target]}" -store-pid "${pid_of[upstream]}" "$@" \
+    local target=$1 case=$2 time=$3 connections=64 body=0 upstream=$small_upstream store=answers service url
+    shift 3
+    [[ $case == small ]] || connections=16 body=$((1 << 20)) upstream=$post_upstream store=sink
+    service=$target url=http://127.0.0.1:$(port_of "$target")$prefix/$case/item
+    [[ $target != upstream ]] || service=$store url=http://$upstream/item
+    BODY_BYTES=$body load run -service-pid "${pid_of[$service]}" -store-pid "${pid_of[$store]}" "$@" \
         wrk --threads 2 --connections "$connections" --duration "${time}s" --timeout 10s \
-        --script "$bench/wrk.lua" "http://127.0.0.1:$(port_of "$target")$path"
+        --script "$bench/wrk.lua" "$url"
 }
+
+# compare CASE NAME: interleaved rounds, after a warm-up in which every answer must be good.
+compare() {
+    local target round good='"answered":[1-9][0-9]*,"bad status":0,"connect, read or write error":0,"timeout":0'
+    say "$2"
+    for target in "${targets[@]}"; do
+        hit "$target" "$1" 1 >"$work/warm-up"
+        grep -q "$good" "$work/warm-up" ||
+            { tail -n 20 "$work/$target.log" "$work/warm-up" >&2; die "$target does not answer each request with 200"; }
+    done
+    for ((round = 1; round <= rounds; round++)); do
+        for target in $(rotated "$round" "${targets[@]}"); do
+            sleep 1
+            hit "$target" "$1" "$seconds" -case "$2" -target "$target" -round "$round" | tee -a "$lines" >&2
+        done
+    done
+}
+
+# remember: what each proxy took and holds, after all runs.
+remember() {
+    local target
+    : >"$work/memory"
+    for target in "${targets[@]}"; do
+        [[ $target != upstream ]] || continue
+        load memory -service-pid "${pid_of[$target]}" -runs "$lines" -case "memory, after all runs" \
+            -target "$target" -round 1 | tee -a "$work/memory" >&2
+    done
+    cat "$work/memory" >>"$lines"
+}
+
+chosen() { [[ " $cases " == *" $1 "* ]]; }
 
 build_load
 need wrk
-PATH=$PATH:/usr/sbin:/sbin # where Debian keeps nginx
-need nginx
-nginx=$(command -v nginx)
-[[ $targets != *gatehouse* ]] || need_gatehouse
-read -r -a targets_list <<<"$targets"
+find_peer nginx || die "nginx is missing; on Debian: apt-get install nginx" # the upstream, too
+choose
 open_results proxy
 
-body=$(printf '%0100d' 0)
-nginx_on upstream "${ports[0]}" "location / { default_type text/plain; return 200 \"$body\"; }" off
-for target in "${targets_list[@]}"; do
-    serve "$target"
-    load wait -timeout 10s -url "http://127.0.0.1:$(port_of "$target")$path"
-    hit "$target" 1 >/dev/null
-done
-for ((round = 1; round <= rounds; round++)); do
-    for target in $(rotated "$round" "${targets_list[@]}"); do
-        sleep 1
-        hit "$target" "$seconds" -case "small GETs, $connections connections" -target "$target" -round "$round" |
-            tee -a "$lines" >&2
-    done
-done
+small_upstream=127.0.0.1:${ports[0]} post_upstream=127.0.0.1:${ports[1]}
+start_answers "${ports[0]}"
+start sink "$work" "$work/load" sink -listen "$post_upstream"
+await sink "http://$post_upstream/"
+for target in "${targets[@]}"; do serve "$target"; done
 
+! chosen small || compare small "100 byte GETs, 64 connections"
+! chosen post || compare post "1 MiB POSTs, 16 connections"
+remember
 close_results
