@@ -65,8 +65,12 @@ async fn a_service_that_cannot_be_trusted_is_not_talked_to() {
         let response = Request::get(&format!("{UP}/x")).send(app.addr).await;
         assert_upstream_problem(&response, "upstream-unreachable", "tls");
     }
-    // It speaks no TLS at all.
-    let app = before("localhost", upstream.addr.port(), &ours).await;
+    let plain = Upstream::scripted(|mut peer| async move {
+        peer.send("HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+        peer.connection.rest().await;
+    })
+    .await;
+    let app = before("localhost", plain.addr.port(), &ours).await;
     let response = Request::get(&format!("{UP}/x")).send(app.addr).await;
     assert_upstream_problem(&response, "upstream-unreachable", "tls");
     assert_eq!(upstream.requests().len(), 0);

@@ -5,16 +5,15 @@
 //! response run beside each other: an upstream may answer before it has read all.
 
 use std::{
-    io::{self, IoSlice, Write as _},
-    mem,
+    io,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
 use actix_web::http::StatusCode;
-use bytes::{Buf as _, Bytes, BytesMut};
-use tokio::{io::AsyncWrite, time::Instant};
+use bytes::{Bytes, BytesMut};
+use tokio::{io::AsyncWrite as _, time::Instant};
 use tokio_util::io::poll_read_buf;
 
 use super::{
@@ -22,6 +21,7 @@ use super::{
     decoder::{Decoded, Decoder},
     error::{Error, Kind, Phase},
     head::{self, Head},
+    output::Output,
     stream::Stream,
     timer::Timer,
     upstream::Upstream,
@@ -60,17 +60,6 @@ enum Sending {
     Taken,
     /// It cannot be finished, and whose fault that is.
     Failed(Kind),
-}
-
-/// What is to be written, in this order.
-#[derive(Default)]
-struct Output {
-    /// The head, or the line before a chunk.
-    start: Vec<u8>,
-    written: usize,
-    piece: Bytes,
-    /// The line end behind a chunk.
-    end: &'static [u8],
 }
 
 /// A connection, and the exchange on it if there is one.
@@ -146,9 +135,7 @@ impl Connection {
         upgrading: bool,
         write_head: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        self.output.start.clear();
-        self.output.written = 0;
-        write_head(&mut self.output.start)?;
+        self.output.begin(write_head)?;
         self.sending = if body.is_some() { Sending::Underway } else { Sending::Taken };
         self.body = body;
         self.sent = false;
@@ -246,7 +233,7 @@ impl Connection {
             return NoAnswer::Silent(error);
         }
         let mut body = self.body.take();
-        let piece = mem::take(&mut self.output.piece);
+        let piece = self.output.take_piece();
         if let (Some(body), false) = (&mut body, piece.is_empty()) {
             body.untake(piece);
         }
@@ -424,61 +411,6 @@ impl Connection {
             true => Error::new(Kind::Timeout, Phase::Send),
             false => Error::new(Kind::Timeout, Phase::Head),
         })
-    }
-}
-
-impl Output {
-    fn is_empty(&self) -> bool {
-        self.written == self.start.len() && self.piece.is_empty() && self.end.is_empty()
-    }
-
-    /// Whether a piece can follow what is there.
-    fn takes_piece(&self) -> bool {
-        self.piece.is_empty() && self.end.is_empty()
-    }
-
-    /// Adds a piece of a body, which may stand behind a head.
-    fn put(&mut self, piece: Bytes, chunked: bool) {
-        if chunked && !piece.is_empty() {
-            // Writing to memory cannot fail.
-            let _ = write!(self.start, "{:x}\r\n", piece.len());
-            self.end = b"\r\n";
-        }
-        self.piece = piece;
-    }
-
-    fn put_last_chunk(&mut self) {
-        self.start.extend_from_slice(b"0\r\n\r\n");
-    }
-
-    /// Writes some of it.
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
-        let start = &self.start[self.written..];
-        // The usual case, and a plain write costs the system less.
-        let n = ready!(if self.takes_piece() {
-            Pin::new(stream).poll_write(cx, start)
-        } else {
-            let slices = [IoSlice::new(start), IoSlice::new(&self.piece), IoSlice::new(self.end)];
-            Pin::new(stream).poll_write_vectored(cx, &slices)
-        })?;
-        if n == 0 {
-            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-        }
-        self.advance(n);
-        Poll::Ready(Ok(()))
-    }
-
-    fn advance(&mut self, mut n: usize) {
-        let of_start = n.min(self.start.len() - self.written);
-        self.written += of_start;
-        if self.written == self.start.len() {
-            self.start.clear();
-            self.written = 0;
-        }
-        n -= of_start;
-        let of_piece = n.min(self.piece.len());
-        self.piece.advance(of_piece);
-        self.end = &self.end[n - of_piece..];
     }
 }
 

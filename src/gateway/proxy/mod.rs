@@ -15,6 +15,7 @@ mod connection;
 mod decoder;
 mod error;
 mod head;
+mod output;
 mod pool;
 mod response;
 mod stream;
