@@ -4,7 +4,7 @@
 //! What this refuses need not be complete: actix parses behind it, and what both accept they
 //! have to read alike. Knows only bytes.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter, memchr2};
 
 /// What a head may be long. actix answers a longer one with 431.
 pub(super) const MAX_HEAD: usize = 128 * 1024;
@@ -35,8 +35,7 @@ pub(super) struct Head {
     /// Up to where its end was looked for.
     searched: usize,
     form: Option<Form>,
-    /// The place of Host's value.
-    host: Option<(usize, usize)>,
+    has_host: bool,
     length: Option<u64>,
     chunked: bool,
     wants_websocket: bool,
@@ -48,7 +47,7 @@ pub(super) struct Head {
 enum Form {
     /// A path, or `*`.
     Origin,
-    /// A URI; the place of its authority.
+    /// A URI, with the place of its authority.
     Absolute(usize, usize),
     /// The target of `CONNECT`, whatever it is.
     Connect,
@@ -61,58 +60,65 @@ impl Head {
     /// # Errors
     /// When it cannot become a request.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<Option<(usize, Body)>, Refused> {
-        while let Some(found) = memchr(b'\n', &bytes[self.searched..]) {
-            let end = self.searched + found;
-            let line = bytes[self.line_at..end].strip_suffix(b"\r").ok_or(Refused)?;
-            let at = std::mem::replace(&mut self.line_at, end + 1);
-            self.searched = self.line_at;
+        let from = self.searched;
+        for found in memchr_iter(b'\n', &bytes[from..]) {
+            let (at, end) = (self.line_at, from + found);
+            let line = bytes[at..end].strip_suffix(b"\r").ok_or(Refused)?;
+            self.line_at = end + 1;
             match (self.form, line) {
                 // Empty lines in front are to be forgiven (section 2.2).
                 (None, []) => {}
                 (None, _) => self.form = Some(form(line, at)?),
-                (Some(form), []) => return Ok(Some((self.line_at, self.body(form, bytes)?))),
-                (Some(_), _) => self.field(line, at)?,
+                (Some(form), []) => return Ok(Some((end + 1, self.body(form)?))),
+                (Some(form), _) => self.field(line, form, bytes)?,
             }
         }
         self.searched = bytes.len();
         Ok(None)
     }
 
-    fn field(&mut self, line: &[u8], at: usize) -> Result<(), Refused> {
-        // Most fields are of no interest, which their first letter tells.
-        if !matches!(line[0] | 0x20, b'c' | b'h' | b't' | b'u') && line.len() <= MAX_NAME {
-            return Ok(());
+    /// Looks at a field. Most are of no interest, which their first letter tells.
+    fn field(&mut self, line: &[u8], form: Form, bytes: &[u8]) -> Result<(), Refused> {
+        if line.len() > MAX_NAME {
+            memchr(b':', &line[..=MAX_NAME]).ok_or(Refused)?;
         }
-        let colon = memchr(b':', line).filter(|colon| *colon <= MAX_NAME).ok_or(Refused)?;
-        let (name, raw) = (&line[..colon], &line[colon + 1..]);
-        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
-        match name.len() {
-            4 if is(b"host") => {
-                let value = trim(raw);
-                let start = at + colon + 1 + (raw.len() - raw.trim_ascii_start().len());
-                if self.host.is_some() || !is_host(value) {
-                    return Err(Refused);
+        match line[0] | 0x20 {
+            b'h' => {
+                if let Some(host) = value(line, b"host") {
+                    // A client has to send the same in both places (section 3.2.2).
+                    let differs =
+                        |(from, to): (usize, usize)| !bytes[from..to].eq_ignore_ascii_case(host);
+                    let authority = match form {
+                        Form::Absolute(from, to) => Some((from, to)),
+                        _ => None,
+                    };
+                    if self.has_host || !is_host(host) || authority.is_some_and(differs) {
+                        return Err(Refused);
+                    }
+                    self.has_host = true;
                 }
-                self.host = Some((start, start + value.len()));
             }
-            14 if is(b"content-length") => {
-                if self.length.is_some() {
-                    return Err(Refused);
+            b'c' => {
+                if let Some(length) = value(line, b"content-length") {
+                    if self.length.is_some() {
+                        return Err(Refused);
+                    }
+                    self.length = Some(number(length)?);
+                } else if let Some(options) = value(line, b"connection") {
+                    self.may_upgrade |= names_upgrade(options);
                 }
-                self.length = Some(number(trim(raw))?);
             }
-            17 if is(b"transfer-encoding") => {
-                if self.chunked || !trim(raw).eq_ignore_ascii_case(b"chunked") {
-                    return Err(Refused);
+            b't' => {
+                if let Some(coding) = value(line, b"transfer-encoding") {
+                    if self.chunked || !coding.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Refused);
+                    }
+                    self.chunked = true;
                 }
-                self.chunked = true;
             }
-            7 if is(b"upgrade") => {
-                self.wants_websocket |= trim(raw).eq_ignore_ascii_case(b"websocket");
-            }
-            10 if is(b"connection") => {
-                let mut options = raw.split(|b| *b == b',').map(trim);
-                self.may_upgrade |= options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+            b'u' => {
+                let protocol = value(line, b"upgrade").unwrap_or_default();
+                self.wants_websocket |= protocol.eq_ignore_ascii_case(b"websocket");
             }
             _ => {}
         }
@@ -120,13 +126,9 @@ impl Head {
     }
 
     /// What follows the head, which is whole.
-    fn body(&self, form: Form, bytes: &[u8]) -> Result<Body, Refused> {
-        if let Form::Absolute(from, to) = form {
-            // A client has to send the same in both places (section 3.2.2).
-            let (start, end) = self.host.ok_or(Refused)?;
-            if !bytes[from..to].eq_ignore_ascii_case(&bytes[start..end]) {
-                return Err(Refused);
-            }
+    fn body(&self, form: Form) -> Result<Body, Refused> {
+        if matches!(form, Form::Absolute(..)) && !self.has_host {
+            return Err(Refused);
         }
         match (self.chunked, self.length) {
             (true, Some(_)) => Err(Refused),
@@ -140,12 +142,24 @@ impl Head {
     }
 }
 
+/// The value of a line that is the field of this name, without the blanks around it.
+fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (start, rest) = line.split_at_checked(name.len())?;
+    let raw = rest.strip_prefix(b":")?;
+    start.eq_ignore_ascii_case(name).then(|| raw.trim_ascii())
+}
+
+/// Whether `Connection`'s options have the one that goes with `Upgrade`.
+fn names_upgrade(options: &[u8]) -> bool {
+    memchr2(b'u', b'U', options).is_some()
+        && options.split(|b| *b == b',').any(|o| o.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+}
+
 /// The form of a request line's target; the line begins `at` this place.
 fn form(line: &[u8], at: usize) -> Result<Form, Refused> {
-    let mut words = line.split(|b| *b == b' ');
-    let (Some(method), Some(target)) = (words.next(), words.next()) else {
-        return Err(Refused);
-    };
+    let blank = memchr(b' ', line).ok_or(Refused)?;
+    let (method, rest) = (&line[..blank], &line[blank + 1..]);
+    let target = &rest[..memchr(b' ', rest).ok_or(Refused)?];
     // A fragment is never sent (RFC 9110, section 7.1); actix would drop it.
     if memchr(b'#', target).is_some() {
         return Err(Refused);
@@ -160,12 +174,9 @@ fn form(line: &[u8], at: usize) -> Result<Form, Refused> {
         target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
     });
     let rest = &target[scheme.ok_or(Refused)?.len()..];
-    let authority = rest.split(|b| matches!(b, b'/' | b'?')).next().unwrap_or_default();
-    if authority.is_empty() {
-        return Err(Refused);
-    }
-    let from = at + method.len() + 1 + (target.len() - rest.len());
-    Ok(Form::Absolute(from, from + authority.len()))
+    let length = memchr2(b'/', b'?', rest).unwrap_or(rest.len());
+    let from = at + blank + 1 + (target.len() - rest.len());
+    if length == 0 { Err(Refused) } else { Ok(Form::Absolute(from, from + length)) }
 }
 
 /// Whether a value is a host and perhaps a port (RFC 9110, section 7.2), of what host names are
@@ -191,9 +202,4 @@ fn number(digits: &[u8]) -> Result<u64, Refused> {
         return Err(Refused);
     }
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).ok_or(Refused)
-}
-
-/// A value without the blanks around it (RFC 9110, section 5.5).
-fn trim(value: &[u8]) -> &[u8] {
-    value.trim_ascii()
 }

@@ -5,11 +5,13 @@ mod chained;
 mod failures;
 mod fields;
 mod https;
+mod identity;
 mod paths;
 mod reload;
 mod requests;
 mod responses;
 mod stalls;
+mod targets;
 mod upgrades;
 
 use crate::harness::App;
