@@ -201,3 +201,81 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const REQUESTS: &[&str] = &[
+        "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "\r\nPOST /x HTTP/1.1\r\nContent-Length: 7\r\nHost: a\r\n\r\n\r\n\r\nGET",
+        "PUT /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\n\r\n0\r\n0\r\nA: b\r\n\r\n",
+    ];
+
+    /// What goes on of `came`, with room for so much at a time, and how many requests begin.
+    fn goes_on(gate: &mut Gate, may_begin: bool, came: &[u8], room: usize) -> (Vec<u8>, usize) {
+        let (mut out, mut begun) = (Vec::new(), 0);
+        let mut storage = vec![0; room];
+        let mut input = came.chunks(room);
+        loop {
+            let mut buffer = ReadBuf::new(&mut storage);
+            let mut began = gate.keeps_some() && gate.release(may_begin && begun == 0, &mut buffer);
+            if buffer.filled().is_empty() {
+                let Some(piece) = input.next() else { return (out, begun) };
+                buffer.put_slice(piece);
+                began |= gate.admit(may_begin && begun == 0, &mut buffer, 0);
+            }
+            begun += usize::from(began);
+            out.extend_from_slice(buffer.filled());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn requests_go_on_unchanged_and_one_at_a_time(
+            picks in proptest::collection::vec(0..REQUESTS.len(), 1..6),
+            cut in 1_usize..80,
+            room in 2_usize..80,
+        ) {
+            let sent: String = picks.iter().map(|pick| REQUESTS[*pick]).collect();
+            let mut gate = Gate::new();
+            let mut pieces = sent.as_bytes().chunks(cut);
+            for pick in picks {
+                let mut request = Vec::new();
+                let mut begun = 0;
+                while request.len() < REQUESTS[pick].len() {
+                    // What was kept back comes first.
+                    let (mut more, began) = goes_on(&mut gate, begun == 0, &[], room);
+                    begun += began;
+                    if more.is_empty() {
+                        let Some(piece) = pieces.next() else { break };
+                        let (came, began) = goes_on(&mut gate, begun == 0, piece, room);
+                        more = came;
+                        begun += began;
+                    }
+                    request.extend(more);
+                }
+                prop_assert_eq!(String::from_utf8_lossy(&request), REQUESTS[pick]);
+                prop_assert_eq!(begun, 1);
+            }
+            prop_assert!(!gate.keeps_some());
+        }
+    }
+
+    #[test]
+    fn nobody_has_a_turn_behind_the_last() {
+        let turn = Turn::default();
+        for last in [false, true] {
+            assert!(turn.may_begin());
+            turn.take();
+            assert!(!turn.may_begin());
+            turn.begin(last);
+            turn.wait();
+            assert!(turn.end());
+            assert!(!turn.end());
+        }
+        assert!(!turn.may_begin());
+    }
+}

@@ -66,21 +66,6 @@ async fn nothing_is_served_behind_a_request_to_close() {
 }
 
 #[tokio::test]
-async fn nor_while_the_answer_before_it_is_taken_slowly() {
-    let size = 16 << 20;
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\n\r\n");
-    let upstream = Upstream::answering([head.into_bytes(), vec![b'x'; size]].concat()).await;
-    let app = before(&upstream).await;
-    let mut connection = Connection::open(app.addr).await;
-    connection.send(format!("{}{}", get("Connection: close\r\n"), get(""))).await;
-    // All buffers in between are full by then.
-    a_moment().await;
-    assert_eq!(connection.response().await.body.len(), size);
-    assert!(connection.rest().await.is_empty());
-    assert_eq!(upstream.requests().len(), 1);
-}
-
-#[tokio::test]
 async fn a_service_sees_the_next_request_after_the_answer_to_the_one_before() {
     let answer = Arc::new(Notify::new());
     let told = Arc::clone(&answer);
