@@ -9,12 +9,16 @@ use std::{
     sync::Arc,
 };
 
-use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload, http::header::HeaderMap};
+use actix_web::{
+    FromRequest, HttpMessage, HttpRequest,
+    dev::Payload,
+    http::header::{HeaderMap, HeaderName},
+};
 
 use crate::problem::{Kind, Problem};
 
 /// The request header that names the tenant.
-pub const HEADER: &str = "x-tenant-id";
+pub const HEADER: HeaderName = HeaderName::from_static("x-tenant-id");
 
 /// A tenant's id: `[A-Za-z0-9][A-Za-z0-9._-]{0,62}`, not ending in `.`.
 ///
@@ -42,7 +46,7 @@ impl TenantId {
     /// # Errors
     /// [`Kind::TenantInvalid`] if the header is repeated or its value breaks the rule.
     pub fn from_headers(headers: &HeaderMap) -> Result<Option<Self>, Kind> {
-        let mut values = headers.get_all(HEADER);
+        let mut values = headers.get_all(&HEADER);
         let Some(first) = values.next() else {
             return Ok(None);
         };

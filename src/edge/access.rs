@@ -26,9 +26,10 @@ use crate::{
     telemetry::access::{self, AccessLine},
 };
 
-/// What the access line tells beyond the request itself. Whoever learns it fills it in.
-#[derive(Clone, Debug, Default)]
-pub struct Labels(Rc<RefCell<LabelValues>>);
+/// A request's id, and what the access line tells beyond the request itself: whoever learns it
+/// fills it in.
+#[derive(Clone, Debug)]
+pub struct Labels(Rc<(RequestId, RefCell<LabelValues>)>);
 
 #[derive(Debug, Default)]
 pub(super) struct LabelValues {
@@ -39,27 +40,36 @@ pub(super) struct LabelValues {
 }
 
 impl Labels {
+    fn of(request_id: RequestId) -> Self {
+        Self(Rc::new((request_id, RefCell::default())))
+    }
+
+    /// The request's id.
+    pub fn request_id(&self) -> &RequestId {
+        &self.0.0
+    }
+
     /// Tells the service and the tenant that a request was admitted for.
     pub fn admitted(&self, service: Arc<str>, tenant: Option<Arc<str>>) {
-        let mut values = self.0.borrow_mut();
+        let mut values = self.0.1.borrow_mut();
         values.service = Some(service);
         values.tenant = tenant;
     }
 
     pub(super) fn values(&self) -> Ref<'_, LabelValues> {
-        self.0.borrow()
+        self.0.1.borrow()
     }
 
     /// Tells how many bytes a tunnel carried from and to the client.
     pub fn carried(&self, received: u64, sent: u64) {
-        let mut values = self.0.borrow_mut();
+        let mut values = self.0.1.borrow_mut();
         values.received = Some(received);
         values.sent = Some(sent);
     }
 
     /// Tells how many bytes of body came in.
     pub fn received(&self, bytes: u64) {
-        self.0.borrow_mut().received = Some(bytes);
+        self.0.1.borrow_mut().received = Some(bytes);
     }
 }
 
@@ -72,7 +82,6 @@ fn client_closed_request() -> StatusCode {
 /// One request's access line, written when the response's body ends or is given up.
 #[derive(Debug)]
 pub(super) struct Access {
-    pub(super) request_id: RequestId,
     pub(super) labels: Labels,
     started: Instant,
     method: Method,
@@ -89,8 +98,7 @@ pub(super) struct Access {
 impl Access {
     pub(super) fn of(head: &actix_http::RequestHead) -> Self {
         Self {
-            request_id: RequestId::of(head.headers()),
-            labels: Labels::default(),
+            labels: Labels::of(RequestId::of(head.headers())),
             started: Instant::now(),
             method: head.method.clone(),
             uri: head.uri.clone(),
@@ -102,6 +110,10 @@ impl Access {
             work: None,
             exchange: None,
         }
+    }
+
+    pub(super) fn request_id(&self) -> &RequestId {
+        self.labels.request_id()
     }
 
     /// Renders an error with the request's id. A defect's or outage's cause is logged here, once.
@@ -124,14 +136,14 @@ impl Access {
         if problem.kind().status().is_server_error() {
             let cause = problem.chain();
             tracing::error!(
-                request_id = self.request_id.as_str(),
+                request_id = self.request_id().as_str(),
                 problem = problem.kind().slug(),
                 reason = problem.reason_word(),
                 cause = cause.as_deref(),
                 "a request failed"
             );
         }
-        problem.respond(self.request_id.as_str())
+        problem.respond(self.request_id().as_str())
     }
 }
 
@@ -146,7 +158,7 @@ impl Drop for Access {
             None => (None, None),
         };
         access::write(&AccessLine {
-            request_id: self.request_id.as_str(),
+            request_id: self.request_id().as_str(),
             method: self.method.as_str(),
             path: self.uri.path(),
             service: labels.service.as_deref(),

@@ -92,7 +92,6 @@ where
         let mut access = Access::of(request.head());
         access.work = Some(self.work.token());
         access.exchange = Exchange::begin(&mut request);
-        request.extensions_mut().insert(access.request_id.clone());
         request.extensions_mut().insert(access.labels.clone());
         if *request.method() == Method::CONNECT {
             let problem = Problem::new(Kind::MethodNotAllowed).allow(METHODS);
@@ -179,7 +178,7 @@ fn finish<B: MessageBody + 'static>(
         Some(rendered) => rendered.map_into_right_body(),
         None => response.map_into_left_body(),
     };
-    response.headers_mut().insert(REQUEST_ID, access.request_id.value());
+    response.headers_mut().insert(REQUEST_ID, access.request_id().value());
     // Asked to switch protocols, actix says that it does whatever the answer is.
     if request.head().upgrade() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.head_mut().set_connection_type(ConnectionType::Close);
@@ -197,7 +196,7 @@ fn finish<B: MessageBody + 'static>(
 fn finish_without_request(error: &Error, mut access: Access) -> Error {
     let rendered = access.render(error);
     access.status = rendered.status();
-    let request_id = access.request_id.clone();
+    let request_id = access.request_id().clone();
     match error.as_error::<Problem>() {
         Some(problem) => {
             Rendered { kind: problem.kind(), allow: problem.allowed(), request_id }.into()
@@ -243,7 +242,7 @@ pub fn refuse(head: &actix_http::RequestHead, problem: Problem) -> HttpResponse 
     let mut access = Access::of(head);
     let error = Error::from(problem);
     let mut response = access.render(&error);
-    response.headers_mut().insert(REQUEST_ID, access.request_id.value());
+    response.headers_mut().insert(REQUEST_ID, access.request_id().value());
     access.status = response.status();
     access.complete = true;
     response

@@ -8,7 +8,7 @@ use actix_web::{
 use tracing::Span;
 use tracing_actix_web::RootSpanBuilder;
 
-use super::{Labels, RequestId};
+use super::Labels;
 
 /// The request's root span, for filters that ask for it (`debug`) and for exporters. The
 /// access line alone carries the same fields at a tenth of the cost.
@@ -26,9 +26,9 @@ impl RootSpanBuilder for RequestSpan {
             received = tracing::field::Empty,
         );
         if !span.is_disabled()
-            && let Some(id) = request.extensions().get::<RequestId>()
+            && let Some(labels) = request.extensions().get::<Labels>()
         {
-            span.record("request_id", id.as_str());
+            span.record("request_id", labels.request_id().as_str());
         }
         span
     }

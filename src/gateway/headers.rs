@@ -77,7 +77,7 @@ impl Framing {
 /// doubled, nor removed by naming them in `Connection`.
 ///
 /// # Errors
-/// [`Unfit`] when a value holds bytes that would end its line, should a parser ever let that
+/// [`Unfit`] when a value holds a line end, should a parser ever let that
 /// through.
 pub fn for_upstream(
     incoming: &HeaderMap,
@@ -85,18 +85,19 @@ pub fn for_upstream(
     framing: Framing,
     out: &mut Vec<u8>,
 ) -> Result<(), Unfit> {
-    write_field(out, "host", identity.host.as_bytes())?;
+    let mut lines = Lines::behind(out);
+    lines.field("host", identity.host.as_bytes());
     match framing {
         Framing::None => {}
         Framing::Length(length) => {
             let mut digits = itoa::Buffer::new();
-            write_field(out, "content-length", digits.format(length).as_bytes())?;
+            lines.field("content-length", digits.format(length).as_bytes());
         }
-        Framing::Chunked => write_field(out, "transfer-encoding", b"chunked")?,
+        Framing::Chunked => lines.field("transfer-encoding", b"chunked"),
     }
     if let Some(protocol) = identity.upgrade {
-        write_field(out, "connection", b"upgrade")?;
-        write_field(out, "upgrade", protocol.as_bytes())?;
+        lines.field("connection", b"upgrade");
+        lines.field("upgrade", protocol.as_bytes());
     }
 
     let trusted = identity.peer_is_trusted;
@@ -117,44 +118,44 @@ pub fn for_upstream(
             Role::ForwardedOther => trusted && !named.contains(name),
             Role::Te => {
                 if has_token(value.as_bytes(), "trailers") {
-                    write_field(out, "te", b"trailers")?;
+                    lines.field("te", b"trailers");
                 }
                 false
             }
             Role::OfThisHop | Role::Chained | Role::Gateway => false,
         };
         if pass {
-            write_field(out, name, value.as_bytes())?;
+            lines.field(name, value.as_bytes());
         }
     }
 
     if let Some(tenant) = identity.tenant {
-        write_field(out, TENANT_ID, tenant.as_bytes())?;
+        lines.field(TENANT_ID, tenant.as_bytes());
     }
-    write_field(out, REQUEST_ID, identity.request_id.as_bytes())?;
+    lines.field(REQUEST_ID, identity.request_id.as_bytes());
 
     let came = |name: &str, believed: bool| {
         let values: &[HeaderValue] = if believed { incoming.get_all(name).as_slice() } else { &[] };
         values.iter().map(HeaderValue::as_bytes)
     };
     let host = incoming.get(HOST).map_or(&b""[..], HeaderValue::as_bytes);
-    write_list(out, "via", came("via", true), |out| {
+    lines.list("via", came("via", true), |out| {
         let us: &[u8] = if identity.http_10 { b"1.0 gatehouse" } else { b"1.1 gatehouse" };
         out.extend_from_slice(us);
-    })?;
-    write_list(out, "x-forwarded-for", came("x-forwarded-for", trusted), |out| {
+    });
+    lines.list("x-forwarded-for", came("x-forwarded-for", trusted), |out| {
         write_peer(out, identity.peer);
-    })?;
-    write_list(out, "forwarded", came("forwarded", trusted), |out| {
+    });
+    lines.list("forwarded", came("forwarded", trusted), |out| {
         write_forwarded(out, identity.peer, host, identity.scheme);
-    })?;
+    });
     if !has_proto {
-        write_field(out, "x-forwarded-proto", identity.scheme.as_bytes())?;
+        lines.field("x-forwarded-proto", identity.scheme.as_bytes());
     }
     if !has_host && !host.is_empty() {
-        write_field(out, "x-forwarded-host", host)?;
+        lines.field("x-forwarded-host", host);
     }
-    Ok(())
+    lines.check()
 }
 
 /// The fields of the response that goes to the client: the upstream's less what is hop-by-hop
@@ -285,38 +286,52 @@ pub fn has_token(value: &[u8], token: &str) -> bool {
     })
 }
 
-/// One field line.
-fn write_field(out: &mut Vec<u8>, name: &str, value: &[u8]) -> Result<(), Unfit> {
-    if memchr::memchr3(b'\r', b'\n', b'\0', value).is_some() {
-        return Err(Unfit);
-    }
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-    Ok(())
+/// The field lines of a head in the making.
+struct Lines<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    count: usize,
 }
 
-/// One field line of what came, if anything, and what `write` adds.
-fn write_list<'a>(
-    out: &mut Vec<u8>,
-    name: &str,
-    came: impl Iterator<Item = &'a [u8]>,
-    write: impl FnOnce(&mut Vec<u8>),
-) -> Result<(), Unfit> {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    let start = out.len();
-    for value in came.filter(|value| !value.is_empty()) {
-        out.extend_from_slice(value);
-        out.extend_from_slice(b", ");
+impl<'a> Lines<'a> {
+    fn behind(out: &'a mut Vec<u8>) -> Self {
+        Self { start: out.len(), out, count: 0 }
     }
-    write(out);
-    if memchr::memchr3(b'\r', b'\n', b'\0', &out[start..]).is_some() {
-        return Err(Unfit);
+
+    /// One field line.
+    fn field(&mut self, name: &str, value: &[u8]) {
+        self.line(name, |out| out.extend_from_slice(value));
     }
-    out.extend_from_slice(b"\r\n");
-    Ok(())
+
+    /// One field line of what came, if anything, and what `write` adds.
+    fn list<'b>(
+        &mut self,
+        name: &str,
+        came: impl Iterator<Item = &'b [u8]>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) {
+        self.line(name, |out| {
+            for value in came.filter(|value| !value.is_empty()) {
+                out.extend_from_slice(value);
+                out.extend_from_slice(b", ");
+            }
+            write(out);
+        });
+    }
+
+    fn line(&mut self, name: &str, write: impl FnOnce(&mut Vec<u8>)) {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        write(self.out);
+        self.out.extend_from_slice(b"\r\n");
+        self.count += 1;
+    }
+
+    /// Looks once more whether any value brought a line end along.
+    fn check(self) -> Result<(), Unfit> {
+        let ends = memchr::memchr_iter(b'\n', &self.out[self.start..]).count();
+        if ends == self.count { Ok(()) } else { Err(Unfit) }
+    }
 }
 
 fn write_peer(out: &mut Vec<u8>, peer: Option<IpAddr>) {

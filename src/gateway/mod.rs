@@ -13,7 +13,11 @@ mod settings;
 
 use std::{net::IpAddr, sync::Arc};
 
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, dev::HttpServiceFactory, guard, web};
+use actix_web::{
+    Error, HttpMessage, HttpRequest, HttpResponse,
+    dev::{HttpServiceFactory, Payload, ServiceRequest, ServiceResponse, fn_service},
+    guard, web,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use registry::{Changes, Registry};
@@ -22,7 +26,7 @@ pub use settings::{
 };
 
 use crate::{
-    edge::{Labels, RequestId},
+    edge::Labels,
     problem::{Kind, Problem},
     tenant::TenantId,
 };
@@ -140,17 +144,26 @@ impl Gateway {
             let module = web::scope("/{service}").configure(module.routes);
             scope = scope.service(web::scope("").guard(internal).service(module));
         }
-        scope.default_service(web::to(forward)).wrap(Admission::new(self))
+        scope.default_service(fn_service(forward)).wrap(Admission::new(self))
     }
 }
 
+/// Answers a request by what its remote service answers.
+async fn forward(request: ServiceRequest) -> Result<ServiceResponse, Error> {
+    let (request, payload) = request.into_parts();
+    Ok(match relay(&request, payload).await {
+        Ok(response) => ServiceResponse::new(request, response),
+        Err(problem) => ServiceResponse::from_err(problem, request),
+    })
+}
+
 /// Passes a request on to its remote service.
-async fn forward(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, Problem> {
-    let (admitted, request_id) = {
-        let extensions = request.extensions();
-        (extensions.get::<Admitted>().cloned(), extensions.get::<RequestId>().cloned())
+async fn relay(request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Problem> {
+    let (admitted, labels) = {
+        let mut extensions = request.extensions_mut();
+        (extensions.remove::<Admitted>(), extensions.get::<Labels>().cloned())
     };
-    let (Some(admitted), Some(request_id)) = (admitted, request_id) else {
+    let (Some(admitted), Some(labels)) = (admitted, labels) else {
         return Err(Kind::NotFound.into());
     };
     let Target::Remote(upstream) = &admitted.service.target else {
@@ -171,18 +184,16 @@ async fn forward(request: HttpRequest, payload: web::Payload) -> Result<HttpResp
         query: request.uri().query(),
         headers: request.headers(),
         tenant: admitted.tenant.as_ref().map(TenantId::as_str),
-        request_id: request_id.as_str(),
+        request_id: labels.request_id().as_str(),
         peer,
         peer_is_trusted: peer.is_some_and(|peer| trusted.contains(peer)),
         scheme: "http",
         client: request.conn_data().map(|clock| ClientSide { clock, draining }),
     };
-    match client.forward(upstream, &outgoing, payload.into_inner()).await? {
+    match client.forward(upstream, &outgoing, payload).await? {
         proxy::Answer::Response(response) => Ok(response),
         proxy::Answer::Tunnelled(carried) => {
-            if let Some(labels) = request.extensions().get::<Labels>() {
-                labels.carried(carried.received, carried.sent);
-            }
+            labels.carried(carried.received, carried.sent);
             // For the access line: the client has had its own, and the connection is over.
             Ok(HttpResponse::SwitchingProtocols().finish())
         }

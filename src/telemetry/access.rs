@@ -90,34 +90,35 @@ impl AccessLine<'_> {
     fn write_json(&self, to: &mut String) {
         to.push_str(",\"level\":\"INFO\",\"target\":\"gatehouse::access\"");
         let texts = [
-            ("request_id", Some(self.request_id)),
-            ("method", Some(self.method)),
-            ("path", Some(self.path)),
-            ("service", self.service),
-            ("tenant", self.tenant),
-            ("problem", self.problem),
-            ("reason", self.reason),
+            (",\"request_id\":", Some(self.request_id)),
+            (",\"method\":", Some(self.method)),
+            (",\"path\":", Some(self.path)),
+            (",\"service\":", self.service),
+            (",\"tenant\":", self.tenant),
+            (",\"problem\":", self.problem),
+            (",\"reason\":", self.reason),
         ];
         for (name, text) in texts {
             if let Some(text) = text {
-                member(to, name);
+                to.push_str(name);
                 let _ = write_string(to, text);
             }
         }
         let numbers = [
-            ("status", u64::from(self.status)),
-            ("sent", self.sent),
-            ("duration_us", u64::try_from(self.duration.as_micros()).unwrap_or(u64::MAX)),
+            (",\"status\":", Some(u64::from(self.status))),
+            (",\"sent\":", Some(self.sent)),
+            (",\"received\":", self.received),
+            (",\"duration_us\":", u64::try_from(self.duration.as_micros()).ok()),
         ];
-        for (name, number) in numbers.into_iter().chain(self.received.map(|n| ("received", n))) {
-            member(to, name);
-            to.push_str(itoa::Buffer::new().format(number));
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                to.push_str(name);
+                to.push_str(itoa::Buffer::new().format(number));
+            }
         }
-        member(to, "complete");
-        to.push_str(if self.complete { "true" } else { "false" });
+        to.push_str(if self.complete { ",\"complete\":true" } else { ",\"complete\":false" });
         if let Some(peer) = self.peer {
-            member(to, "peer");
-            to.push('"');
+            to.push_str(",\"peer\":\"");
             address(to, peer);
             to.push('"');
         }
@@ -147,12 +148,6 @@ impl AccessLine<'_> {
         }
         writeln!(to, " request_id={}", self.request_id)
     }
-}
-
-fn member(to: &mut String, name: &str) {
-    to.push_str(",\"");
-    to.push_str(name);
-    to.push_str("\":");
 }
 
 fn address(to: &mut String, peer: IpAddr) {

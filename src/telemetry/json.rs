@@ -120,8 +120,13 @@ struct Escaping<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escaping<'_, W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_special = |b: u8| b < 0x20 || matches!(b, b'"' | b'\\');
+        // Almost no text has any, and looking at every byte of it takes less than stopping early.
+        if !text.bytes().fold(false, |found, b| found | is_special(b)) {
+            return self.0.write_str(text);
+        }
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(|b| b < 0x20 || matches!(b, b'"' | b'\\')) {
+        while let Some(at) = rest.bytes().position(is_special) {
             let (plain, special) = rest.split_at(at);
             self.0.write_str(plain)?;
             let mut tail = special.chars();

@@ -22,6 +22,8 @@ const WRITE_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Default)]
 struct Buffer {
     bytes: Vec<u8>,
+    /// Memory that was written out of, for the next turn.
+    spare: Vec<u8>,
     dropped: u64,
 }
 
@@ -62,9 +64,16 @@ impl LogWriter {
     pub(super) fn write_out(&self) {
         // Whoever has the output first writes first: lines keep their order.
         let mut out = io::stdout().lock();
-        let Buffer { bytes, dropped } = mem::take(&mut *self.lock());
+        let (mut bytes, dropped) = {
+            let mut buffer = self.lock();
+            let spare = mem::take(&mut buffer.spare);
+            (mem::replace(&mut buffer.bytes, spare), mem::take(&mut buffer.dropped))
+        };
         // A log that cannot be written has nowhere to say so.
         let _ = out.write_all(&bytes);
+        bytes.clear();
+        bytes.shrink_to(2 * WAKE_SIZE);
+        self.lock().spare = bytes;
         if dropped > 0 {
             let time = humantime::format_rfc3339_micros(SystemTime::now());
             let what = format!("{dropped} log lines were dropped: standard output is too slow");
