@@ -162,6 +162,13 @@ impl Problem {
         self
     }
 
+    /// When to try again, for the `Retry-After` field (RFC 9110 10.2.3): whole seconds, rounded up.
+    #[must_use]
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        self.retry_after = Some(time);
+        self
+    }
+
     /// The methods that would have been right, for the `Allow` field (RFC 9110 10.2.1).
     #[must_use]
     pub fn allow(mut self, methods: &'static str) -> Self {
@@ -229,7 +236,9 @@ impl Problem {
     fn head(&self) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(self.kind.status());
         if let Some(after) = self.retry_after {
-            response.insert_header((header::RETRY_AFTER, after.as_secs().max(1).to_string()));
+            let part = u64::from(after.subsec_nanos() > 0);
+            let seconds = after.as_secs().saturating_add(part);
+            response.insert_header((header::RETRY_AFTER, seconds.max(1).to_string()));
         }
         if let Some(methods) = self.allow {
             response.insert_header((header::ALLOW, methods));

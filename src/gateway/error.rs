@@ -9,6 +9,7 @@ impl From<proxy::Error> for Problem {
             ProxyKind::Unreachable | ProxyKind::Untrusted => (Kind::UpstreamUnreachable, true),
             ProxyKind::Invalid => (Kind::UpstreamInvalid, true),
             ProxyKind::Timeout => (Kind::UpstreamTimeout, true),
+            ProxyKind::Unavailable => (Kind::UpstreamUnavailable, true),
             ProxyKind::ClientTimeout | ProxyKind::ClientGone => (Kind::RequestTimeout, false),
             ProxyKind::ClientBody => (Kind::BodyInvalid, false),
             ProxyKind::TooLarge => (Kind::TooLarge, false),
@@ -16,6 +17,10 @@ impl From<proxy::Error> for Problem {
         };
         let problem = Self::new(kind);
         let problem = if upstream { problem.reason(error.reason()) } else { problem };
+        let problem = match error.retry_after() {
+            Some(after) => problem.retry_after(after),
+            None => problem,
+        };
         problem.because(error)
     }
 }

@@ -33,7 +33,7 @@ impl Service {
     fn of(name: &str, settings: &ServiceSettings) -> Option<Self> {
         let target = match (&settings.module, settings.upstream()) {
             (Some(module), None) => Target::Module(module.clone()),
-            (None, Some(Ok(upstream))) => Target::Remote(Arc::new(upstream)),
+            (None, Some(Ok(upstream))) => Target::Remote(upstream.start()),
             _ => return None,
         };
         Some(Self { name: name.into(), tenant_required: settings.tenant_required, target })

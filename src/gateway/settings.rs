@@ -10,7 +10,10 @@ use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 pub use self::ca_file::CaFile;
-use super::{proxy::Upstream, registry::is_service_name};
+use super::{
+    proxy::{Circuit, HealthCheck, Upstream},
+    registry::is_service_name,
+};
 use crate::settings::{Invalid, text};
 
 /// `[auth]`: how a request's tenant is established.
@@ -198,18 +201,29 @@ impl ServiceSettings {
         self.ca_file.as_ref().map_or(&[], CaFile::certificates)
     }
 
-    /// The remote service that this entry describes, if it does: its first instance, until the
-    /// proxy knows several.
+    /// The remote service that this entry describes, if it does.
     ///
     /// # Errors
-    /// What is wrong with the URL.
+    /// What is wrong with a URL.
     pub fn upstream(&self) -> Option<Result<Upstream, String>> {
-        let url = self.instances().first()?;
-        Some(Upstream::parse(url, self.authorities()).map(|mut upstream| {
+        let urls = self.instances();
+        if urls.is_empty() {
+            return None;
+        }
+        let urls = urls.iter().map(String::as_str);
+        Some(Upstream::parse(urls, self.authorities()).map(|mut upstream| {
             upstream.connect_timeout = self.connect_timeout;
             upstream.response_timeout = self.response_timeout;
             upstream.idle_timeout = self.idle_timeout;
             upstream.max_body_size = self.max_body_size.map(|size| size.as_u64());
+            upstream.max_requests = self.max_requests;
+            upstream.circuit = self
+                .circuit
+                .map(|CircuitSettings { failures, open_for }| Circuit { failures, open_for });
+            upstream.health_check = self
+                .health_path
+                .as_deref()
+                .map(|path| HealthCheck { path: path.into(), interval: self.health_interval });
             upstream
         }))
     }
@@ -279,7 +293,7 @@ impl ServiceSettings {
             if urls[..index].contains(url) {
                 return Err(Invalid::new(key, "is listed twice; list each instance once"));
             }
-            if let Err(message) = Upstream::parse(url, self.authorities()) {
+            if let Err(message) = Upstream::parse([url.as_str()], self.authorities()) {
                 let message = format!("{message}; write a URL such as \"http://orders:8080/api\"");
                 return Err(Invalid::new(key, message));
             }

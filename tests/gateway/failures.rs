@@ -12,7 +12,7 @@ use crate::harness::problem::assert_upstream_problem;
 use crate::harness::upstream::{Upstream, a_moment};
 
 /// An address where nothing listens.
-fn nobody() -> String {
+pub(super) fn nobody() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}", listener.local_addr().unwrap())
 }

@@ -24,6 +24,7 @@ pub const TABLE: &[(&str, u16, &str)] = &[
     ("request-timeout", 408, "Request timeout"),
     ("upstream-unreachable", 502, "Bad gateway"),
     ("upstream-invalid", 502, "Bad gateway"),
+    ("upstream-unavailable", 503, "Service unavailable"),
     ("upstream-timeout", 504, "Gateway timeout"),
     ("internal", 500, "Internal Error"),
 ];

@@ -7,9 +7,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::http::{Connection, Failure, Fields, values};
+
+/// The answers 200 with the body `ok`, and 503.
+pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy";
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -77,6 +82,12 @@ impl Peer {
         let _ = self.connection.try_send(bytes).await;
     }
 
+    /// Writes what the sender of these bytes has last been given, once that is not empty.
+    pub async fn send_current(&mut self, bytes: &mut watch::Receiver<&'static str>) {
+        let current = bytes.wait_for(|bytes| !bytes.is_empty()).await.map(|bytes| *bytes);
+        self.send(current.unwrap_or_default()).await;
+    }
+
     /// Ends the connection with a reset.
     pub fn reset(self) {
         self.connection.stream.set_zero_linger().unwrap();
@@ -127,7 +138,22 @@ impl Upstream {
 
     /// Answers every request 200 with the body `ok`.
     pub async fn ok() -> Self {
-        Self::answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await
+        Self::answering(OK).await
+    }
+
+    /// Answers every request with these bytes, or what the sender has been given since; while
+    /// that is empty, it lets them wait.
+    pub async fn switched(answer: &'static str) -> (Self, watch::Sender<&'static str>) {
+        let (switch, now) = watch::channel(answer);
+        let upstream = Self::scripted(move |mut peer| {
+            let mut now = now.clone();
+            async move {
+                while peer.request().await.is_some() {
+                    peer.send_current(&mut now).await;
+                }
+            }
+        });
+        (upstream.await, switch)
     }
 
     /// The URL of a path here.

@@ -162,7 +162,7 @@ impl MessageBody for ResponseBody {
         let Some(lease) = &mut this.lease else {
             return Poll::Ready(None);
         };
-        match lease.connection.poll_piece(cx, lease.upstream.idle_timeout) {
+        match lease.connection.poll_piece(cx, lease.call.upstream().idle_timeout) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(Piece::Data(bytes))) => Poll::Ready(Some(Ok(bytes))),
             Poll::Ready(Ok(Piece::End)) => {

@@ -10,6 +10,7 @@ use tokio::{
 
 use super::{
     error::{Error, Kind, Phase},
+    instance::Instance,
     stream::Stream,
     upstream::Upstream,
 };
@@ -17,14 +18,14 @@ use super::{
 /// How long one address is tried alone before the next is tried beside it (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Connects to one of the upstream's addresses, over TLS where its URL says so.
-pub(super) async fn connect(upstream: &Upstream) -> Result<Stream, Error> {
+/// Connects to one of the instance's addresses, over TLS where its URL says so.
+pub(super) async fn connect(upstream: &Upstream, instance: &Instance) -> Result<Stream, Error> {
     let connecting = async {
-        let addresses = resolve(upstream).await?;
+        let addresses = resolve(instance).await?;
         let stream = race(addresses).await.map_err(|e| Error::io(Phase::Connect, e))?;
         // A proxy writes whole messages: waiting for more to send would only delay them.
         stream.set_nodelay(true).map_err(|e| Error::io(Phase::Connect, e))?;
-        match upstream.tls() {
+        match instance.tls() {
             Some(tls) => tls.handshake(stream).await,
             None => Ok(Stream::Tcp(stream)),
         }
@@ -34,9 +35,9 @@ pub(super) async fn connect(upstream: &Upstream) -> Result<Stream, Error> {
         .unwrap_or_else(|late| Err(Error::new(Kind::Timeout, Phase::Connect).because(late)))
 }
 
-/// The upstream's addresses in the resolver's order, the families alternating.
-async fn resolve(upstream: &Upstream) -> Result<Vec<SocketAddr>, Error> {
-    let found = lookup_host(upstream.address()).await.map_err(Error::unresolved)?;
+/// The instance's addresses in the resolver's order, the families alternating.
+async fn resolve(instance: &Instance) -> Result<Vec<SocketAddr>, Error> {
+    let found = lookup_host(instance.address()).await.map_err(Error::unresolved)?;
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for address in found {
         let same_family =

@@ -1,6 +1,6 @@
 //! Why a request could not be forwarded, or its answer not be relayed.
 
-use std::{error::Error as StdError, fmt, io};
+use std::{error::Error as StdError, fmt, io, time::Duration};
 
 /// What went wrong, as far as an answer to the client depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub enum Kind {
     Invalid,
     /// The service did not connect, answer, or take the body in time: 504.
     Timeout,
+    /// The service takes no request now: 503.
+    Unavailable,
     /// The client stopped sending its body: 408.
     ClientTimeout,
     /// The client went away before its body was whole: whatever is answered, nobody reads it.
@@ -46,6 +48,7 @@ pub struct Error {
     kind: Kind,
     phase: Phase,
     reason: &'static str,
+    retry_after: Option<Duration>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
@@ -57,14 +60,20 @@ impl Error {
             Kind::Invalid | Kind::Target | Kind::ClientBody => "invalid",
             Kind::Timeout | Kind::ClientTimeout => "timeout",
             Kind::ClientGone => "closed",
-            Kind::TooLarge => "over-limit",
+            Kind::TooLarge | Kind::Unavailable => "over-limit",
         };
-        Self { kind, phase, reason, source: None }
+        Self { kind, phase, reason, retry_after: None, source: None }
     }
 
     pub(super) fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// The service takes no request now, and when it may again.
+    pub(super) fn unavailable(reason: &'static str, retry_after: Duration) -> Self {
+        let retry_after = Some(retry_after);
+        Self { reason, retry_after, ..Self::new(Kind::Unavailable, Phase::Check) }
     }
 
     /// The name could not be resolved.
@@ -97,8 +106,24 @@ impl Error {
         self.phase
     }
 
-    /// The cause as one word: `refused`, `reset`, `closed`, `dns`, `tls`, `timeout`, `invalid` or
-    /// `over-limit`. Of the client where the kind is about the client.
+    /// Whether it tells against the instance that it happened at. A connection that ends while
+    /// the client is still sending tells nothing: the client may have been too slow for the
+    /// instance, or have sent more than it takes.
+    pub(super) fn is_the_instances(&self) -> bool {
+        match self.kind {
+            Kind::Unreachable => self.phase != Phase::Send,
+            Kind::Untrusted | Kind::Invalid | Kind::Timeout => true,
+            _ => false,
+        }
+    }
+
+    /// When the service may take requests again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// The cause as one word: `refused`, `reset`, `closed`, `dns`, `tls`, `timeout`, `invalid`,
+    /// `ejected`, `circuit-open` or `over-limit`. Of the client where the kind is about the client.
     pub fn reason(&self) -> &'static str {
         self.reason
     }
@@ -111,6 +136,7 @@ impl fmt::Display for Error {
             Kind::Untrusted => "the upstream failed its TLS handshake",
             Kind::Invalid => "the upstream spoke no valid HTTP",
             Kind::Timeout => "the upstream took too long",
+            Kind::Unavailable => "the upstream takes no requests now",
             Kind::ClientTimeout => "the client stopped sending its body",
             Kind::ClientGone => "the client went away",
             Kind::ClientBody => "the client's body is malformed",

@@ -12,7 +12,7 @@ use super::{
     Outgoing,
     decoder::{Chunked, Decoder},
     error::{Error, Kind, Phase},
-    upstream::Upstream,
+    instance::Instance,
 };
 use crate::gateway::headers::{self, Framing, Identity};
 
@@ -40,7 +40,7 @@ pub(super) struct Head {
 /// # Errors
 /// When its target or a field cannot be sent on as it is.
 pub(super) fn write(
-    upstream: &Upstream,
+    instance: &Instance,
     outgoing: &Outgoing<'_>,
     framing: Framing,
     upgrade: Option<&HeaderValue>,
@@ -48,12 +48,12 @@ pub(super) fn write(
 ) -> Result<(), Error> {
     out.extend_from_slice(outgoing.method.as_str().as_bytes());
     out.push(b' ');
-    if !upstream.write_target(outgoing.rest, outgoing.query, out) {
+    if !instance.write_target(outgoing.rest, outgoing.query, out) {
         return Err(Error::new(Kind::Target, Phase::Check));
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let identity = Identity {
-        host: upstream.authority(),
+        host: instance.authority(),
         tenant: outgoing.tenant,
         request_id: outgoing.request_id,
         peer: outgoing.peer,

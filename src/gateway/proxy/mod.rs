@@ -4,17 +4,28 @@
 //! credentials and the answers to errors are the gateway's: they come in through [`Outgoing`]
 //! and go out as [`Error`]. Everything here belongs to one worker and one thread.
 //!
-//! The way of a request: a connection comes from the `pool` or `connect`, `head` writes the
-//! request's head on it and reads the response's, `connection` sends and waits, `response` makes
-//! what actix sends. A request goes out a second time only when nothing of it was sent, or
-//! when it has no body, is idempotent, and a reused connection closed without a byte of answer.
+//! The way of a request: `balance` chooses the instance, by its `breaker`, its `health` and how
+//! much is under way there, which a `call` counts. A connection comes from the `pool` or
+//! `connect`, `head` writes the request's head on it and reads the response's, `connection` sends
+//! and waits, `response` makes what actix sends. After a 101 a `tunnel` takes over.
+//!
+//! A request goes out again only when nothing of it was sent, or when it has no body, is
+//! idempotent, and there was no byte of answer, or a 503: to the same instance if a pooled
+//! connection turned out to be closed, else to another, as far as the `budget` of retries goes.
 
+mod balance;
 mod body;
+mod breaker;
+mod budget;
+mod call;
+mod clock;
 mod connect;
 mod connection;
 mod decoder;
 mod error;
 mod head;
+mod health;
+mod instance;
 mod output;
 mod pool;
 mod response;
@@ -35,12 +46,16 @@ use std::{
 
 use self::{
     body::RequestBody,
+    call::Call,
     connection::{Connection, NoAnswer},
+    head::Head,
     pool::{Lease, Pool},
     response::Asked,
 };
 pub use self::{
+    breaker::Circuit,
     error::{Error, Kind, Phase},
+    health::HealthCheck,
     tunnel::{Carried, ClientSide},
     upstream::Upstream,
 };
@@ -126,55 +141,111 @@ impl Client {
             }
             _ => Some(Box::new(RequestBody::new(payload, framing, upstream.max_body_size))),
         };
+        let repeatable = body.is_none() && outgoing.method.is_idempotent();
         let asked = Asked::by(outgoing, body.is_some());
-        let replayable = body.is_none() && outgoing.method.is_idempotent();
-        if !replayable && self.pool.has_idle(upstream) {
+        let request = Request { outgoing, framing, asked, repeatable };
+        let mut call = Call::begin(upstream)?;
+        loop {
+            let no_answer = match self.attempt(&call, request, body.take()).await {
+                Ok((head, connection)) => {
+                    call.answered(head.status);
+                    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                        let client = asked.agrees(&head, outgoing.client)?;
+                        let id = outgoing.request_id;
+                        let tunnel = tunnel::run(client, id, early, connection, &head);
+                        return Ok(Answer::Tunnelled(Box::pin(tunnel).await));
+                    }
+                    let refused = head.status == StatusCode::SERVICE_UNAVAILABLE;
+                    if refused && repeatable && call.move_on() {
+                        continue;
+                    }
+                    let at = call.at();
+                    let lease = Lease::new(connection, call, &self.pool);
+                    return response::relay(head, lease, asked)
+                        .map(Answer::Response)
+                        .inspect_err(|_| upstream.instances[at].failed(upstream.circuit, false));
+                }
+                Err(no_answer) => no_answer,
+            };
+            let (error, again) = match no_answer {
+                NoAnswer::Unsent(unsent, error) => {
+                    body = unsent;
+                    call.failed();
+                    (error, true)
+                }
+                NoAnswer::Silent(error) => (call.failed_by(error), repeatable),
+                NoAnswer::Failed(error) => (call.failed_by(error), false),
+            };
+            if !again || !call.move_on() {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Tries a request at the call's instance. That a pooled connection was closed meanwhile is
+    /// nobody's failure: it is repeated once, on a fresh one, where it may be.
+    async fn attempt(
+        &self,
+        call: &Call,
+        request: Request<'_>,
+        mut body: Option<Box<RequestBody>>,
+    ) -> Result<(Head, Box<Connection>), NoAnswer> {
+        let instance = call.instance();
+        if !request.repeatable && self.pool.has_idle(instance) {
             // It gets one chance: let the system tell first which connections have closed.
             tokio::task::yield_now().await;
         }
-
-        let mut idle = self.pool.take(upstream, replayable);
-        loop {
-            let reused = idle.is_some();
-            let mut connection = match idle.take() {
-                Some(connection) => connection,
-                None => connect(upstream, body.as_deref_mut()).await?,
-            };
-            connection.begin(body.take(), asked.upgrade.is_some(), |out| {
-                head::write(upstream, outgoing, framing, asked.upgrade, out)
-            })?;
-            match poll_fn(|cx| connection.poll_head(cx, upstream, asked.head)).await {
-                Ok(head) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
-                    let client = asked.agrees(&head, outgoing.client)?;
-                    let tunnel = tunnel::run(client, outgoing.request_id, early, connection, &head);
-                    return Ok(Answer::Tunnelled(Box::pin(tunnel).await));
-                }
-                Ok(head) => {
-                    let lease = Lease::new(connection, upstream, &self.pool);
-                    return response::relay(head, lease, asked).map(Answer::Response);
-                }
-                Err(NoAnswer::Unsent(unsent, _)) if reused => {
-                    body = unsent;
-                    idle = self.pool.take(upstream, replayable);
-                }
-                Err(NoAnswer::Silent(_)) if reused && replayable => {}
-                Err(
-                    NoAnswer::Unsent(_, error) | NoAnswer::Silent(error) | NoAnswer::Failed(error),
-                ) => return Err(error),
+        if let Some(connection) = self.pool.take(instance, request.repeatable) {
+            match exchange(connection, call, request, body.take()).await {
+                Err(NoAnswer::Unsent(unsent, _)) => body = unsent,
+                Err(NoAnswer::Silent(_)) if request.repeatable => {}
+                outcome => return outcome,
             }
+        }
+        match connect(call, body.as_deref_mut()).await {
+            Ok(connection) => exchange(connection, call, request, body).await,
+            Err(error) if error.phase() == Phase::Connect => Err(NoAnswer::Unsent(body, error)),
+            Err(error) => Err(NoAnswer::Failed(error)),
         }
     }
 }
 
+/// A request as it is tried, here or there.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    outgoing: &'a Outgoing<'a>,
+    framing: Framing,
+    asked: Asked<'a>,
+    /// Whether it may reach a service twice: it is idempotent, and has no body to be used up.
+    repeatable: bool,
+}
+
 /// A new connection, unless the request turns out to be broken meanwhile.
 async fn connect(
-    upstream: &Upstream,
+    call: &Call,
     mut body: Option<&mut RequestBody>,
 ) -> Result<Box<Connection>, Error> {
-    let mut connecting = pin!(connect::connect(upstream));
+    let mut connecting = pin!(connect::connect(call.upstream(), call.instance()));
     let stream = poll_fn(|cx| match body.as_mut().map(|body| body.poll_ahead(cx)) {
         Some(Poll::Ready(kind)) => Poll::Ready(Err(Error::new(kind, Phase::Send))),
         _ => connecting.as_mut().poll(cx),
     });
     Ok(Box::new(Connection::over(stream.await?)))
+}
+
+/// Sends a request on a connection and waits for the answer's head.
+async fn exchange(
+    mut connection: Box<Connection>,
+    call: &Call,
+    request: Request<'_>,
+    body: Option<Box<RequestBody>>,
+) -> Result<(Head, Box<Connection>), NoAnswer> {
+    let Request { outgoing, framing, asked, .. } = request;
+    connection
+        .begin(body, asked.upgrade.is_some(), |out| {
+            head::write(call.instance(), outgoing, framing, asked.upgrade, out)
+        })
+        .map_err(NoAnswer::Failed)?;
+    let head = poll_fn(|cx| connection.poll_head(cx, call.upstream(), asked.head)).await?;
+    Ok((head, connection))
 }

@@ -1,23 +1,22 @@
-//! A worker's idle connections, by origin.
+//! A worker's idle connections, by instance.
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
+    collections::BTreeMap,
     rc::{Rc, Weak},
-    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::{connection::Connection, upstream::Upstream};
+use super::{call::Call, connection::Connection, instance::Instance};
 
 /// How long an idle connection is kept: less than servers keep theirs (Node.js 5 s, nginx
 /// 75 s, Go for ever), so that it is this side that closes.
 const MAX_IDLE_TIME: Duration = Duration::from_secs(4);
 /// An upstream that closes after every answer, without a word, has closed by then.
 const PROBATION: Duration = Duration::from_millis(20);
-/// How many idle connections a worker keeps to one origin.
+/// How many idle connections a worker keeps to one instance.
 const MAX_IDLE: usize = 256;
 /// How often idle ones are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -27,18 +26,18 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     #[expect(clippy::vec_box, reason = "they come and go with every request, and are large")]
     /// The one used last is at the end, and is used next: the others can grow old.
-    idle: RefCell<HashMap<Box<str>, Vec<Box<Connection>>>>,
+    idle: RefCell<BTreeMap<u64, Vec<Box<Connection>>>>,
     swept: Cell<bool>,
 }
 
 impl Pool {
-    /// An idle connection to `upstream`. It may have been closed meanwhile: sending tells. For a
+    /// An idle connection to `instance`. It may have been closed meanwhile: sending tells. For a
     /// request that cannot be sent twice, it is one that the upstream is known to keep open.
-    pub(super) fn take(&self, upstream: &Upstream, replayable: bool) -> Option<Box<Connection>> {
+    pub(super) fn take(&self, instance: &Instance, repeatable: bool) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
-        let stack = idle.get_mut(upstream.origin())?;
+        let stack = idle.get_mut(&instance.id())?;
         let now = Instant::now();
-        let fit = |c: &Connection| replayable || c.is_reused() || now - c.idle_since > PROBATION;
+        let fit = |c: &Connection| repeatable || c.is_reused() || now - c.idle_since > PROBATION;
         while let Some(at) = stack.iter().rposition(|c| fit(c)) {
             if now - stack[at].idle_since >= MAX_IDLE_TIME {
                 // All before it are older still.
@@ -53,19 +52,19 @@ impl Pool {
         None
     }
 
-    /// Whether there is an idle connection to `upstream`.
-    pub(super) fn has_idle(&self, upstream: &Upstream) -> bool {
-        self.idle.borrow().get(upstream.origin()).is_some_and(|stack| !stack.is_empty())
+    /// Whether there is an idle connection to `instance`.
+    pub(super) fn has_idle(&self, instance: &Instance) -> bool {
+        self.idle.borrow().get(&instance.id()).is_some_and(|stack| !stack.is_empty())
     }
 
-    fn put(self: &Rc<Self>, upstream: &Upstream, mut connection: Box<Connection>) {
+    fn put(self: &Rc<Self>, instance: &Instance, mut connection: Box<Connection>) {
         connection.idle_since = Instant::now();
         let mut idle = self.idle.borrow_mut();
-        match idle.get_mut(upstream.origin()) {
+        match idle.get_mut(&instance.id()) {
             Some(stack) if stack.len() < MAX_IDLE => stack.push(connection),
             Some(_) => {}
             None => {
-                idle.insert(upstream.origin().into(), vec![connection]);
+                idle.insert(instance.id(), vec![connection]);
             }
         }
         if !self.swept.replace(true) {
@@ -97,26 +96,22 @@ async fn sweep(pool: Weak<Pool>) {
     }
 }
 
-/// A connection in use, and where it goes afterwards.
+/// A connection in use, by whom, and where it goes afterwards.
 pub(super) struct Lease {
     pub(super) connection: Box<Connection>,
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) call: Call,
     pool: Rc<Pool>,
 }
 
 impl Lease {
-    pub(super) fn new(
-        connection: Box<Connection>,
-        upstream: &Arc<Upstream>,
-        pool: &Rc<Pool>,
-    ) -> Self {
-        Self { connection, upstream: Arc::clone(upstream), pool: Rc::clone(pool) }
+    pub(super) fn new(connection: Box<Connection>, call: Call, pool: &Rc<Pool>) -> Self {
+        Self { connection, call, pool: Rc::clone(pool) }
     }
 
     /// To the pool if another request may follow on the connection; else it is closed.
     pub(super) fn give_back(mut self) {
         if self.connection.settle() {
-            self.pool.put(&self.upstream, self.connection);
+            self.pool.put(self.call.instance(), self.connection);
         }
     }
 }

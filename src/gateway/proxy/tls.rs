@@ -5,7 +5,6 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use aws_lc_rs::digest;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{
@@ -45,16 +44,6 @@ impl Tls {
             own => Arc::new(trusting(own)?),
         };
         Ok(Self { connector: config.into(), name })
-    }
-
-    /// What tells connections under these authorities from those under others.
-    pub(super) fn fingerprint(authorities: &[CertificateDer<'static>]) -> String {
-        let mut context = digest::Context::new(&digest::SHA256);
-        for authority in authorities {
-            context.update(authority);
-        }
-        let digest = context.finish();
-        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Makes a TLS stream of a connected socket.
