@@ -39,7 +39,7 @@ use tokio::{
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use self::{
-    gate::{Gate, Turn},
+    gate::{Gate, Next, Turn},
     refusal::Refusal,
 };
 
@@ -242,13 +242,13 @@ impl ClientStream {
         let clock = self.clock.clone();
         let mut gate = clock.0.gate.borrow_mut();
         let before = buffer.filled().len();
-        let may_begin = clock.0.turn.may_begin();
-        let mut began = gate.keeps_some() && gate.release(may_begin, buffer);
+        let turn = clock.0.turn.next();
+        let mut began = gate.keeps_some() && gate.release(turn, buffer);
         while buffer.filled().len() == before {
             if gate.keeps_some() {
                 // A head that has begun is waited for as such.
                 clock.on_bytes();
-                if !may_begin {
+                if turn != Next::Now {
                     clock.0.turn.wait();
                     return self.poll_limit(cx).map(Err);
                 }
@@ -262,7 +262,7 @@ impl ClientStream {
                     if !clock.on_bytes() && !clock.0.blocked.get() {
                         return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                     }
-                    began = gate.admit(may_begin, buffer, before);
+                    began = gate.admit(turn, buffer, before);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return self.poll_limit(cx).map(Err),

@@ -19,20 +19,33 @@ use super::{
 /// with 400 and closes, as it does with what it refuses itself.
 const NO_HTTP: &[u8] = b"\r\0";
 
+/// When the next request may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Now,
+    /// Behind the answer to the one before.
+    Later,
+    /// The one before was the last: what follows is no request (RFC 9112, section 9.6).
+    Never,
+}
+
 /// Whose turn it is on a connection.
 #[derive(Default)]
 pub(super) struct Turn {
     /// A request has gone on and is not answered yet.
     taken: Cell<bool>,
-    /// It is the last one: what follows is no request (RFC 9112, section 9.6).
     last: Cell<bool>,
     /// The next one is here.
     waits: Cell<bool>,
 }
 
 impl Turn {
-    pub(super) fn may_begin(&self) -> bool {
-        !self.taken.get() && !self.last.get()
+    pub(super) fn next(&self) -> Next {
+        match (self.last.get(), self.taken.get()) {
+            (true, _) => Next::Never,
+            (false, true) => Next::Later,
+            (false, false) => Next::Now,
+        }
     }
 
     /// A request goes on.
@@ -99,11 +112,11 @@ impl Gate {
     }
 
     /// Passes on what was kept back, as far as it fits. Returns whether a request began.
-    pub(super) fn release(&mut self, may_begin: bool, buffer: &mut ReadBuf<'_>) -> bool {
+    pub(super) fn release(&mut self, turn: Next, buffer: &mut ReadBuf<'_>) -> bool {
         let mut began = false;
         if self.free == 0 {
             let mut kept = std::mem::take(&mut self.kept);
-            (self.free, began) = self.pass(&kept, may_begin);
+            (self.free, began) = self.pass(&kept, turn);
             if matches!(self.place, Place::Refused | Place::Over) {
                 kept.truncate(self.free);
             }
@@ -127,35 +140,30 @@ impl Gate {
 
     /// Looks at what came into `buffer` behind `before`, and keeps back what is not to go on.
     /// Returns whether a request began.
-    pub(super) fn admit(
-        &mut self,
-        may_begin: bool,
-        buffer: &mut ReadBuf<'_>,
-        before: usize,
-    ) -> bool {
+    pub(super) fn admit(&mut self, turn: Next, buffer: &mut ReadBuf<'_>, before: usize) -> bool {
         if matches!(self.place, Place::Over) {
             buffer.set_filled(before);
             return false;
         }
         let came = &buffer.filled()[before..];
-        let (passed, began) =
-            if self.kept.is_empty() { self.pass(came, may_begin) } else { (0, false) };
+        let (passed, began) = if self.kept.is_empty() { self.pass(came, turn) } else { (0, false) };
         self.kept.extend_from_slice(&came[passed..]);
         buffer.set_filled(before + passed);
         if passed == 0 || matches!(self.place, Place::Refused) {
-            return self.release(may_begin, buffer) || began;
+            return self.release(turn, buffer) || began;
         }
         began
     }
 
     /// How many of these bytes are the current request's, and whether it begins with them: one
-    /// does only where it `may_begin`, and at most one. A head goes on whole or not at all.
-    fn pass(&mut self, bytes: &[u8], may_begin: bool) -> (usize, bool) {
+    /// does only where it is its turn, and at most one. A head goes on whole or not at all.
+    fn pass(&mut self, bytes: &[u8], turn: Next) -> (usize, bool) {
         let (mut passed, mut began) = (0, false);
         while passed < bytes.len() {
             let rest = &bytes[passed..];
             let (step, next) = match &mut self.place {
-                Place::Head(_) if began || !may_begin => break,
+                Place::Head(_) if turn == Next::Never => (0, Some(Place::Over)),
+                Place::Head(_) if began || turn == Next::Later => break,
                 Place::Head(head) => match head.read(&rest[..rest.len().min(MAX_HEAD)]) {
                     Ok(Some((end, body))) => {
                         began = true;
@@ -215,17 +223,18 @@ mod tests {
     ];
 
     /// What goes on of `came`, with room for so much at a time, and how many requests begin.
-    fn goes_on(gate: &mut Gate, may_begin: bool, came: &[u8], room: usize) -> (Vec<u8>, usize) {
+    fn goes_on(gate: &mut Gate, first: bool, came: &[u8], room: usize) -> (Vec<u8>, usize) {
         let (mut out, mut begun) = (Vec::new(), 0);
+        let turn = |begun| if first && begun == 0 { Next::Now } else { Next::Later };
         let mut storage = vec![0; room];
         let mut input = came.chunks(room);
         loop {
             let mut buffer = ReadBuf::new(&mut storage);
-            let mut began = gate.keeps_some() && gate.release(may_begin && begun == 0, &mut buffer);
+            let mut began = gate.keeps_some() && gate.release(turn(begun), &mut buffer);
             if buffer.filled().is_empty() {
                 let Some(piece) = input.next() else { return (out, begun) };
                 buffer.put_slice(piece);
-                began |= gate.admit(may_begin && begun == 0, &mut buffer, 0);
+                began |= gate.admit(turn(begun), &mut buffer, 0);
             }
             begun += usize::from(began);
             out.extend_from_slice(buffer.filled());
@@ -268,14 +277,14 @@ mod tests {
     fn nobody_has_a_turn_behind_the_last() {
         let turn = Turn::default();
         for last in [false, true] {
-            assert!(turn.may_begin());
+            assert_eq!(turn.next(), Next::Now);
             turn.take();
-            assert!(!turn.may_begin());
+            assert_eq!(turn.next(), Next::Later);
             turn.begin(last);
             turn.wait();
             assert!(turn.end());
             assert!(!turn.end());
         }
-        assert!(!turn.may_begin());
+        assert_eq!(turn.next(), Next::Never);
     }
 }

@@ -38,8 +38,6 @@ pub(super) struct Head {
     has_host: bool,
     length: Option<u64>,
     chunked: bool,
-    wants_websocket: bool,
-    may_upgrade: bool,
 }
 
 /// The request target's form (RFC 9112, section 3.2).
@@ -104,8 +102,6 @@ impl Head {
                         return Err(Refused);
                     }
                     self.length = Some(number(length)?);
-                } else if let Some(options) = value(line, b"connection") {
-                    self.may_upgrade |= names_upgrade(options);
                 }
             }
             b't' => {
@@ -116,25 +112,19 @@ impl Head {
                     self.chunked = true;
                 }
             }
-            b'u' => {
-                let protocol = value(line, b"upgrade").unwrap_or_default();
-                self.wants_websocket |= protocol.eq_ignore_ascii_case(b"websocket");
-            }
             _ => {}
         }
         Ok(())
     }
 
-    /// What follows the head, which is whole.
+    /// What follows the head, which is whole. `Upgrade` changes nothing: what follows a request in
+    /// another protocol would come after our 101, which there never is.
     fn body(&self, form: Form) -> Result<Body, Refused> {
         if matches!(form, Form::Absolute(..)) && !self.has_host {
             return Err(Refused);
         }
         match (self.chunked, self.length) {
             (true, Some(_)) => Err(Refused),
-            // For actix this field makes everything that follows the body, whatever else is said.
-            (false, None) if self.wants_websocket && self.may_upgrade => Ok(Body::Rest),
-            _ if self.wants_websocket => Err(Refused),
             (true, None) => Ok(Body::Chunked),
             (false, None | Some(0)) if form == Form::Connect => Ok(Body::Rest),
             (false, length) => Ok(Body::Length(length.unwrap_or(0))),
@@ -147,12 +137,6 @@ fn value<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let (start, rest) = line.split_at_checked(name.len())?;
     let raw = rest.strip_prefix(b":")?;
     start.eq_ignore_ascii_case(name).then(|| raw.trim_ascii())
-}
-
-/// Whether `Connection`'s options have the one that goes with `Upgrade`.
-fn names_upgrade(options: &[u8]) -> bool {
-    memchr2(b'u', b'U', options).is_some()
-        && options.split(|b| *b == b',').any(|o| o.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
 }
 
 /// The form of a request line's target; the line begins `at` this place.

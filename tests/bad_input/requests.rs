@@ -96,7 +96,7 @@ async fn connect_is_405() {
     let app = App::local().await;
     for target in ["127.0.0.1:80", "example.com:443", "/consumer-api/service/consumers/x"] {
         let mut connection = Connection::open(app.addr).await;
-        let head = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n\r\n");
+        let head = format!("CONNECT {target} HTTP/1.1\r\nHost: example.com\r\n\r\n");
         connection.send(head).await;
         let response = connection.response().await;
         assert_eq!(response.status, 405, "{target}: {}", response.text());

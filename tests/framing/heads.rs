@@ -225,36 +225,48 @@ const LINES: &[Row] = &[
 
 /// `Upgrade`, of which actix understands one that overrides the framing, and `Connection`.
 const UPGRADES: &[Row] = &[
-    ("a field alone", get!("Upgrade: websocket"), Refused),
-    ("other letters", get!("UPGRADE: \tWebSocket "), Refused),
-    ("the second one", get!("Upgrade: x\r\nUpgrade: websocket\r\nConnection: x"), Refused),
-    ("named beside others", get!("Upgrade: websocket\r\nConnection: upgraded, x-upgrade"), Refused),
+    ("a websocket", get!("Connection: Upgrade\r\nUpgrade: websocket"), Last(Nothing)),
+    ("in other letters", get!("UPGRADE: \tWebSocket \r\nconnection:UPGRADE"), Last(Nothing)),
+    ("the field alone", get!("Upgrade: websocket"), Last(Nothing)),
+    ("the second one", get!("Upgrade: x\r\nUpgrade: websocket\r\nConnection: x"), Last(Nothing)),
     (
         "with a length",
         post!("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5", "hello"),
-        Refused,
+        Last(Length("hello")),
     ),
     (
         "with a length of zero",
         post!("Content-Length: 0\r\nConnection: upgrade\r\nUpgrade: websocket", ""),
-        Refused,
+        Last(Length("")),
     ),
     (
         "with chunks",
         post!(
             "Connection: upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked",
-            "0\r\n\r\n"
+            "5\r\nhello\r\n0\r\n\r\n"
+        ),
+        Last(Chunked("hello")),
+    ),
+    (
+        "with both",
+        post!(
+            "Upgrade: websocket\r\nTransfer-Encoding: chunked\r\nContent-Length: 5",
+            "5\r\nhello\r\n0\r\n\r\n"
         ),
         Refused,
     ),
-    ("alone with a length", post!("Upgrade: websocket\r\nContent-Length: 5", "hello"), Refused),
-    ("a whole one", get!("Connection: Upgrade\r\nUpgrade: websocket"), Last(Nothing)),
+    (
+        "alone with a length",
+        post!("Upgrade: websocket\r\nContent-Length: 5", "hello"),
+        Last(Length("hello")),
+    ),
     ("the option alone", get!("Connection: Upgrade"), Last(Nothing)),
     (
         "the option alone with a length",
         post!("Connection: Upgrade\r\nContent-Length: 5", "hello"),
         Last(Length("hello")),
     ),
+    ("another field's name", get!("Upgrade-Insecure-Requests: 1"), Taken(Nothing)),
     ("an unknown protocol", get!("Connection: Upgrade\r\nUpgrade: x/1"), Last(Nothing)),
     (
         "an unknown protocol with chunks",

@@ -120,7 +120,7 @@ async fn check_answers(name: &str, connection: &mut Connection, path: &str, outc
     assert!(statuses.contains(&first.status), "{name}: {} {}", first.status, first.text());
     if matches!(outcome, Last(_)) || closes {
         assert!(closes && (!is_up || matches!(outcome, Last(_))), "{name}: {first:?}");
-        // Behind an upgrade everything is body, which the client may go on with.
+        // Behind an upgrade actix waits for more.
         connection.finish_sending().await;
         let rest = connection.rest().await;
         assert!(rest.is_empty(), "{name}: more came: {}", String::from_utf8_lossy(&rest));
