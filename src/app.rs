@@ -23,7 +23,7 @@ use tracing_actix_web::TracingLogger;
 use crate::{
     connection::{ClientStream, Exchange, Limits},
     consumers,
-    edge::{self, Edge, RequestSpan},
+    edge::{self, Cors, Edge, RequestSpan},
     gateway::{self, AuthMode, Gateway, Module, Registry, ServicesSettings, TrustedProxies},
     operations::{self, Readiness},
     problem,
@@ -87,6 +87,7 @@ struct Shared {
     uploads: web::Data<consumers::Uploads>,
     readiness: web::Data<Readiness>,
     gateway: Gateway,
+    cors: Option<Arc<Cors>>,
     /// Requests and commits under way.
     work: TaskTracker,
     /// Connections that are open.
@@ -129,6 +130,7 @@ impl Application {
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
         let draining = CancellationToken::new();
+        let cors = Cors::new(&settings.server.cors);
         let shared = Shared {
             uploads: web::Data::new(uploads),
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage))),
@@ -136,8 +138,10 @@ impl Application {
                 gateway::PREFIX,
                 Arc::clone(&registry),
                 trusted.clone(),
+                cors.clone(),
                 draining.clone(),
             ),
+            cors,
             work,
             connections: TaskTracker::new(),
             draining: draining.clone(),
@@ -156,8 +160,8 @@ impl Application {
             // The same module behind a table that has nothing else, without the gateway's path.
             let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
             listeners.push(listener.try_clone()?);
-            let direct =
-                Shared { gateway: Gateway::new("", own, trusted, draining), ..shared.clone() };
+            let gateway = Gateway::new("", own, trusted, None, draining);
+            let direct = Shared { gateway, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
         let server = server.run();
@@ -279,13 +283,14 @@ fn serve(
         let app = app(shared.clone()).into_factory().map_err(|error| error.error_response());
         // One a worker: each connection asks it often, and asking takes its lock.
         let draining = shared.draining.child_token();
-        let gateway = shared.gateway.clone();
+        let (gateway, cors) = (shared.gateway.clone(), shared.cors.clone());
         let expect = fn_service(move |request: Request| {
             let head = request.head();
             ready(match gateway.expect(head) {
                 Ok(()) => Ok(request),
                 Err(problem) => {
-                    let refusal: Response<BoxBody> = edge::refuse(head, problem).into();
+                    let refusal: Response<BoxBody> =
+                        edge::refuse(head, problem, cors.as_ref()).into();
                     Err(Exchange::refuse(request, refusal))
                 }
             })
@@ -333,7 +338,7 @@ fn app(
         .service(shared.gateway.scope(MODULES))
         .default_service(web::to(operations::not_found))
         .wrap(TracingLogger::<RequestSpan>::new())
-        .wrap(Edge::new(shared.work))
+        .wrap(Edge::new(shared.work, shared.cors))
 }
 
 /// Says what a person starting the server wants to know first.

@@ -13,13 +13,13 @@ use std::{
 use actix_web::{
     Error, HttpResponse,
     body::{BodySize, MessageBody},
-    http::{Method, StatusCode, Uri},
+    http::{Method, StatusCode, Uri, header::HeaderMap},
     web::Bytes,
 };
 use pin_project_lite::pin_project;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::RequestId;
+use super::{Cors, REQUEST_ID, RequestId, Sharing};
 use crate::{
     connection::Exchange,
     problem::{Kind, Problem},
@@ -82,6 +82,7 @@ fn client_closed_request() -> StatusCode {
 /// One request's access line, written when the response's body ends or is given up.
 #[derive(Debug)]
 pub(super) struct Access {
+    pub(super) sharing: Option<Sharing>,
     pub(super) labels: Labels,
     started: Instant,
     method: Method,
@@ -96,8 +97,9 @@ pub(super) struct Access {
 }
 
 impl Access {
-    pub(super) fn of(head: &actix_http::RequestHead) -> Self {
+    pub(super) fn of(head: &actix_http::RequestHead, cors: Option<&Arc<Cors>>) -> Self {
         Self {
+            sharing: cors.map(|cors| Sharing::of(cors, head.headers())),
             labels: Labels::of(RequestId::of(head.headers())),
             started: Instant::now(),
             method: head.method.clone(),
@@ -114,6 +116,14 @@ impl Access {
 
     pub(super) fn request_id(&self) -> &RequestId {
         self.labels.request_id()
+    }
+
+    /// Sets what every answer carries.
+    pub(super) fn mark(&self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, self.request_id().value());
+        if let Some(sharing) = &self.sharing {
+            sharing.mark(headers);
+        }
     }
 
     /// Renders an error with the request's id. A defect's or outage's cause is logged here, once.

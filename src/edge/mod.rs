@@ -1,9 +1,11 @@
-//! The outermost layer of every listener: request ids, problems, panics and the access line.
+//! The outermost layer of every listener: request ids, problems, panics, the access line, and which
+//! pages of other origins may read answers.
 //!
 //! It knows no module. What the gateway settled about a request it finds as [`Labels`] in the
 //! request's extensions.
 
 mod access;
+mod cors;
 mod request_id;
 mod span;
 
@@ -13,6 +15,7 @@ use std::{
     future::{Future, Ready, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
+    sync::Arc,
     task::{self, Context, Poll},
 };
 
@@ -26,11 +29,15 @@ use actix_web::{
 use pin_project_lite::pin_project;
 use tokio_util::task::TaskTracker;
 
-use self::access::{Access, CountedBody};
 pub use self::{
     access::Labels,
+    cors::{Cors, CorsSettings},
     request_id::{REQUEST_ID, RequestId},
     span::RequestSpan,
+};
+use self::{
+    access::{Access, CountedBody},
+    cors::Sharing,
 };
 use crate::{
     connection::Exchange,
@@ -45,12 +52,14 @@ const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 #[derive(Clone, Debug)]
 pub struct Edge {
     work: TaskTracker,
+    cors: Option<Arc<Cors>>,
 }
 
 impl Edge {
     /// Every request counts as one of `work` until its response has been sent or given up.
-    pub fn new(work: TaskTracker) -> Self {
-        Self { work }
+    /// Answers are shared with pages of other origins by the rules of `cors`, if there are any.
+    pub fn new(work: TaskTracker, cors: Option<Arc<Cors>>) -> Self {
+        Self { work, cors }
     }
 }
 
@@ -66,7 +75,7 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(EdgeMiddleware { service, work: self.work.clone() }))
+        ready(Ok(EdgeMiddleware { service, work: self.work.clone(), cors: self.cors.clone() }))
     }
 }
 
@@ -75,6 +84,7 @@ where
 pub struct EdgeMiddleware<S> {
     service: S,
     work: TaskTracker,
+    cors: Option<Arc<Cors>>,
 }
 
 impl<S, B> Service<ServiceRequest> for EdgeMiddleware<S>
@@ -89,7 +99,7 @@ where
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let mut access = Access::of(request.head());
+        let mut access = Access::of(request.head(), self.cors.as_ref());
         access.work = Some(self.work.token());
         access.exchange = Exchange::begin(&mut request);
         request.extensions_mut().insert(access.labels.clone());
@@ -178,7 +188,7 @@ fn finish<B: MessageBody + 'static>(
         Some(rendered) => rendered.map_into_right_body(),
         None => response.map_into_left_body(),
     };
-    response.headers_mut().insert(REQUEST_ID, access.request_id().value());
+    access.mark(response.headers_mut());
     // Asked to switch protocols, actix says that it does whatever the answer is.
     if request.head().upgrade() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.head_mut().set_connection_type(ConnectionType::Close);
@@ -196,13 +206,12 @@ fn finish<B: MessageBody + 'static>(
 fn finish_without_request(error: &Error, mut access: Access) -> Error {
     let rendered = access.render(error);
     access.status = rendered.status();
-    let request_id = access.request_id().clone();
-    match error.as_error::<Problem>() {
-        Some(problem) => {
-            Rendered { kind: problem.kind(), allow: problem.allowed(), request_id }.into()
-        }
-        None => Rendered { kind: Kind::Internal, allow: None, request_id }.into(),
-    }
+    let (kind, allow) = match error.as_error::<Problem>() {
+        Some(problem) => (problem.kind(), problem.allowed()),
+        None => (Kind::Internal, None),
+    };
+    let (request_id, sharing) = (access.request_id().clone(), access.sharing.clone());
+    Rendered { kind, allow, request_id, sharing }.into()
 }
 
 /// A problem that knows its request's id, for where actix renders it.
@@ -211,6 +220,7 @@ struct Rendered {
     kind: Kind,
     allow: Option<&'static str>,
     request_id: RequestId,
+    sharing: Option<Sharing>,
 }
 
 impl fmt::Display for Rendered {
@@ -231,18 +241,26 @@ impl ResponseError for Rendered {
             None => problem,
         };
         let mut response = problem.respond(self.request_id.as_str());
-        response.headers_mut().insert(REQUEST_ID, self.request_id.value());
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, self.request_id.value());
+        if let Some(sharing) = &self.sharing {
+            sharing.mark(headers);
+        }
         response
     }
 }
 
 /// Renders the problem with which a request is refused before it becomes one of actix-web's
 /// (while the client waits for `100 Continue`), and logs its access line.
-pub fn refuse(head: &actix_http::RequestHead, problem: Problem) -> HttpResponse {
-    let mut access = Access::of(head);
+pub fn refuse(
+    head: &actix_http::RequestHead,
+    problem: Problem,
+    cors: Option<&Arc<Cors>>,
+) -> HttpResponse {
+    let mut access = Access::of(head, cors);
     let error = Error::from(problem);
     let mut response = access.render(&error);
-    response.headers_mut().insert(REQUEST_ID, access.request_id().value());
+    access.mark(response.headers_mut());
     access.status = response.status();
     access.complete = true;
     response

@@ -14,7 +14,7 @@ use actix_web::{
 };
 use pin_project_lite::pin_project;
 
-use super::Gateway;
+use super::{Early, Gateway};
 use crate::{
     edge::Labels,
     problem::Problem,
@@ -79,20 +79,23 @@ where
                 drop(extensions);
                 AdmissionFuture::Admitted { inner: self.service.call(request) }
             }
-            Err(kind) => {
-                let refused = request.error_response(Problem::new(kind)).map_into_right_body();
-                AdmissionFuture::Refused { response: Some(refused) }
+            Err(early) => {
+                let answer = match early {
+                    Early::Refused(kind) => request.error_response(Problem::new(kind)),
+                    Early::Preflight(answer) => request.into_response(answer),
+                };
+                AdmissionFuture::Answered { response: Some(answer.map_into_right_body()) }
             }
         }
     }
 }
 
 pin_project! {
-    /// A request behind the middleware, or its refusal.
+    /// A request behind the middleware, or its answer.
     #[project = AdmissionFutureProjection]
     pub enum AdmissionFuture<F, B> {
         Admitted { #[pin] inner: F },
-        Refused { response: Option<ServiceResponse<EitherBody<B>>> },
+        Answered { response: Option<ServiceResponse<EitherBody<B>>> },
     }
 }
 
@@ -109,7 +112,7 @@ where
                 let response = ready!(inner.poll(cx))?;
                 Poll::Ready(Ok(response.map_into_left_body()))
             }
-            AdmissionFutureProjection::Refused { response } => match response.take() {
+            AdmissionFutureProjection::Answered { response } => match response.take() {
                 Some(response) => Poll::Ready(Ok(response)),
                 None => Poll::Pending,
             },

@@ -26,7 +26,7 @@ pub use settings::{
 };
 
 use crate::{
-    edge::Labels,
+    edge::{Cors, Labels},
     problem::{Kind, Problem},
     tenant::TenantId,
 };
@@ -66,8 +66,22 @@ pub struct Gateway {
     prefix: &'static str,
     registry: Arc<Registry>,
     trusted_proxies: TrustedProxies,
+    cors: Option<Arc<Cors>>,
     /// The process is about to stop.
     draining: CancellationToken,
+}
+
+/// Why a request is answered before it is anyone's.
+enum Early {
+    Refused(Kind),
+    /// It only asks whether a page may send another.
+    Preflight(HttpResponse),
+}
+
+impl From<Kind> for Early {
+    fn from(kind: Kind) -> Self {
+        Self::Refused(kind)
+    }
 }
 
 /// What the gateway settled about a request; in its extensions from then on.
@@ -86,14 +100,15 @@ impl Gateway {
         prefix: &'static str,
         registry: Arc<Registry>,
         trusted_proxies: TrustedProxies,
+        cors: Option<Arc<Cors>>,
         draining: CancellationToken,
     ) -> Self {
-        Self { prefix, registry, trusted_proxies, draining }
+        Self { prefix, registry, trusted_proxies, cors, draining }
     }
 
     /// Decides about a request from its head alone, before any of its body is read or asked
-    /// for. The order is the contract's: path, service, tenant.
-    fn admit(&self, head: &actix_http::RequestHead) -> Result<Admitted, Kind> {
+    /// for. The order is the contract's: path, service, CORS preflight, tenant.
+    fn admit(&self, head: &actix_http::RequestHead) -> Result<Admitted, Early> {
         path::check(head.uri.path())?;
         let path = head.uri.path();
         let tail = path.strip_prefix(self.prefix).and_then(|tail| tail.strip_prefix('/'));
@@ -101,9 +116,12 @@ impl Gateway {
         let name = tail.split('/').next().unwrap_or_default();
         let rest_at = path.len() - tail.len() + name.len() + 1;
         let service = self.registry.find(name).ok_or(Kind::ServiceNotFound)?;
+        if let Some(answer) = self.cors.as_ref().and_then(|cors| cors.preflight(head)) {
+            return Err(Early::Preflight(answer));
+        }
         let tenant = TenantId::from_headers(head.headers())?;
         if tenant.is_none() && service.tenant_required {
-            return Err(Kind::TenantMissing);
+            return Err(Kind::TenantMissing.into());
         }
         Ok(Admitted { service, tenant, rest_at })
     }
@@ -120,9 +138,9 @@ impl Gateway {
         }
         match self.admit(head) {
             // The listener's own paths begin like a service's there.
-            Err(Kind::ServiceNotFound) if self.prefix.is_empty() => Ok(()),
-            Err(kind) => Err(kind.into()),
-            Ok(_) => Ok(()),
+            Err(Early::Refused(Kind::ServiceNotFound)) if self.prefix.is_empty() => Ok(()),
+            Err(Early::Refused(kind)) => Err(kind.into()),
+            Ok(_) | Err(Early::Preflight(_)) => Ok(()),
         }
     }
 

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::{DEFAULT_FILE, Sources};
 
-use crate::{consumers, gateway, storage, telemetry};
+use crate::{consumers, edge, gateway, storage, telemetry};
 use layers::Layers;
 
 /// The modules of this process, as `services.*.module` names them.
@@ -64,6 +64,8 @@ pub struct ServerSettings {
     /// How long readiness is red before the listener closes.
     #[serde(with = "text")]
     pub drain_delay: Duration,
+    /// Which pages of other origins may use the API.
+    pub cors: edge::CorsSettings,
 }
 
 impl Default for ServerSettings {
@@ -75,6 +77,7 @@ impl Default for ServerSettings {
             trusted_proxies: Vec::new(),
             header_timeout: Duration::from_secs(10),
             drain_delay: Duration::ZERO,
+            cors: edge::CorsSettings::default(),
         }
     }
 }
@@ -151,6 +154,7 @@ impl Settings {
                 "is zero; use a time such as \"10s\"",
             ));
         }
+        self.server.cors.validate()?;
         let listeners = [
             ("server.listen", Some(self.server.listen)),
             ("consumers.listen", self.consumers.listen),

@@ -4,6 +4,7 @@ mod balance;
 mod bodies;
 mod chained;
 mod circuit;
+mod cors;
 mod failures;
 mod fields;
 mod health;
