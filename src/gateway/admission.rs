@@ -82,7 +82,7 @@ where
             Err(early) => {
                 let answer = match early {
                     Early::Refused(kind) => request.error_response(Problem::new(kind)),
-                    Early::Preflight(answer) => request.into_response(answer),
+                    Early::Preflight(answer) => request.into_response(*answer),
                 };
                 AdmissionFuture::Answered { response: Some(answer.map_into_right_body()) }
             }

@@ -75,7 +75,7 @@ pub struct Gateway {
 enum Early {
     Refused(Kind),
     /// It only asks whether a page may send another.
-    Preflight(HttpResponse),
+    Preflight(Box<HttpResponse>),
 }
 
 impl From<Kind> for Early {
@@ -117,7 +117,7 @@ impl Gateway {
         let rest_at = path.len() - tail.len() + name.len() + 1;
         let service = self.registry.find(name).ok_or(Kind::ServiceNotFound)?;
         if let Some(answer) = self.cors.as_ref().and_then(|cors| cors.preflight(head)) {
-            return Err(Early::Preflight(answer));
+            return Err(Early::Preflight(Box::new(answer)));
         }
         let tenant = TenantId::from_headers(head.headers())?;
         if tenant.is_none() && service.tenant_required {
