@@ -76,7 +76,7 @@ async fn one_failed_check_ejects_nobody() {
         async move {
             while let Some(request) = peer.request().await {
                 let check = request.target().starts_with("/healthz");
-                let fails = check && checked.fetch_add(1, Relaxed) % 2 == 0;
+                let fails = check && checked.fetch_add(1, Relaxed).is_multiple_of(2);
                 peer.send(if fails { BUSY } else { OK }).await;
             }
         }
