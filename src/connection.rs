@@ -4,7 +4,7 @@
 //! of known length. It has no limit for a later request's head, nor for the rest of a chunked
 //! body. [`ClientStream`] adds them below HTTP: it knows from [`Exchange`]s when a request is
 //! under way, which is limited elsewhere, and bounds every wait in between. One request goes on to
-//! actix at a time, framed as strictly as [`head`] and [`chunks`] demand. Knows no module.
+//! actix at a time, framed as strictly as `head` and `chunks` demand. Knows no module.
 
 mod chunks;
 mod gate;

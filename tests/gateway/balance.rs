@@ -6,7 +6,7 @@ use super::{UP, before_all, get, until};
 use crate::harness::App;
 use crate::harness::http::Request;
 use crate::harness::problem::assert_upstream_problem;
-use crate::harness::upstream::{OK, Upstream};
+use crate::harness::upstream::{BUSY, OK, Upstream};
 
 #[tokio::test]
 async fn requests_are_spread_over_all_instances() {
@@ -78,6 +78,19 @@ async fn a_slow_instance_slows_down_few() {
         slow.requests().len() == 2
     })
     .await;
+}
+
+#[tokio::test]
+async fn an_instance_that_fails_at_once_does_not_attract_requests() {
+    let (bad, good) = (Upstream::answering(BUSY).await, Upstream::ok().await);
+    let app = before_all(&[&bad, &good], "").await;
+    let post = Request::post(&format!("{UP}/x")).body("b");
+    for _ in 0..200 {
+        assert!([200, 503].contains(&post.send(app.addr).await.status));
+    }
+    // One a second, without a circuit.
+    let share = bad.requests().len();
+    assert!(share <= 40, "{share} of 200");
 }
 
 #[tokio::test]

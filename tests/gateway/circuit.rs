@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::failures::nobody;
 use super::{UP, before_all, get, log_says, until};
@@ -147,18 +147,33 @@ async fn a_trial_that_fails_opens_the_circuit_again() {
 
 #[tokio::test]
 async fn a_trial_whose_client_leaves_is_left_to_the_next() {
-    let (upstream, switch) = Upstream::switched(BUSY).await;
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (switch, answer) = watch::channel(BUSY);
+    let upstream = Upstream::scripted(move |mut peer| {
+        let (tell, mut answer) = (tell.clone(), answer.clone());
+        async move {
+            while let Some(request) = peer.request().await {
+                if request.target() == "/trial" {
+                    peer.connection.rest().await;
+                    tell.send("gone").unwrap();
+                    return;
+                }
+                peer.send_current(&mut answer).await;
+            }
+        }
+    })
+    .await;
     let app = before_all(&[&upstream], FOR_SHORT).await;
     open(&app).await;
-    switch.send("").unwrap();
+    switch.send(OK).unwrap();
     until("a trial goes out", async || {
         let mut client = Connection::open(app.addr).await;
         client.send(Request::get(&format!("{UP}/trial")).head_bytes(app.addr)).await;
-        // Nothing but a refusal is sent to it.
+        // Only a refusal is answered.
         client.is_silent_for(Duration::from_millis(300)).await && upstream.requests().len() == 4
     })
     .await;
-    switch.send(OK).unwrap();
+    assert_eq!(told.recv().await, Some("gone"));
     until("it is tried again", async || get(&app).await.text() == "ok").await;
 }
 

@@ -103,6 +103,10 @@ async fn a_service_without_a_healthy_instance_is_unavailable() {
     assert_upstream_problem(&post, "upstream-unavailable", "ejected");
     let told = "\"reason\":\"ejected\"";
     until("the log tells", async || app.log_text().contains(told)).await;
+    // It is told once, however often it is seen.
+    let seen = checks(&a);
+    until("more checks", async || checks(&a) > seen + 2).await;
+    log_says(&app, "an instance is unhealthy", 2).await;
     well.send(OK).unwrap();
     until("one is back", async || get(&app).await.status == 200).await;
 }
