@@ -5,6 +5,7 @@ mod bodies;
 mod chained;
 mod circuit;
 mod cors;
+mod duplex;
 mod failures;
 mod fields;
 mod health;
