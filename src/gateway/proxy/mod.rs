@@ -38,7 +38,6 @@ mod upstream;
 use std::{
     future::{Future as _, poll_fn},
     net::IpAddr,
-    pin::pin,
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -225,7 +224,8 @@ async fn connect(
     call: &Call,
     mut body: Option<&mut RequestBody>,
 ) -> Result<Box<Connection>, Error> {
-    let mut connecting = pin!(connect::connect(call.upstream(), call.instance()));
+    // Boxed, since it is large, and most requests find a connection in the pool.
+    let mut connecting = Box::pin(connect::connect(call.upstream(), call.instance()));
     let stream = poll_fn(|cx| match body.as_mut().map(|body| body.poll_ahead(cx)) {
         Some(Poll::Ready(kind)) => Poll::Ready(Err(Error::new(kind, Phase::Send))),
         _ => connecting.as_mut().poll(cx),
