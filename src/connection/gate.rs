@@ -42,8 +42,9 @@ pub(super) struct Turn {
 impl Turn {
     pub(super) fn next(&self) -> Next {
         match (self.last.get(), self.taken.get()) {
-            (true, _) => Next::Never,
-            (false, true) => Next::Later,
+            // What follows the last one may still become an upgrade's.
+            (_, true) => Next::Later,
+            (true, false) => Next::Never,
             (false, false) => Next::Now,
         }
     }
@@ -281,6 +282,7 @@ mod tests {
             turn.take();
             assert_eq!(turn.next(), Next::Later);
             turn.begin(last);
+            assert_eq!(turn.next(), Next::Later);
             turn.wait();
             assert!(turn.end());
             assert!(!turn.end());

@@ -117,8 +117,8 @@ impl Head {
         Ok(())
     }
 
-    /// What follows the head, which is whole. `Upgrade` changes nothing: what follows a request in
-    /// another protocol would come after our 101, which there never is.
+    /// What follows the head, which is whole. `Upgrade` changes nothing: what follows in another
+    /// protocol is kept back until the upgrade takes it.
     fn body(&self, form: Form) -> Result<Body, Refused> {
         if matches!(form, Form::Absolute(..)) && !self.has_host {
             return Err(Refused);
