@@ -112,11 +112,12 @@ fn serve_with(
     let log = Rc::new(settings.telemetry.start());
     edge::log_panics();
     let served = system.block_on(async {
+        // Before anybody is told that the server listens: from then on it is to stop gracefully.
+        let signals = StopSignals::new().map_err(failed_to_serve)?;
         let application = Application::build(settings.clone())
             .await
             .map_err(|error| (cannot_start(&error, sources), BAD_SETTINGS))?;
         log.flush();
-        let signals = StopSignals::new().map_err(failed_to_serve)?;
         let stopped = stop_on_signal(signals, application.stopper(), {
             let log = Rc::clone(&log);
             move || log.flush()

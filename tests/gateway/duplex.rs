@@ -130,8 +130,7 @@ async fn both_ways(framing: Framing, slow_client: bool) {
     for size in [8 * PIECE as u64, GIB] {
         let mut client = Connection::open(app.addr).await;
         let framed = framing.field(size);
-        let head =
-            format!("POST {UP}/x HTTP/1.1\r\nHost: a\r\nX-Size: {size}\r\n{framed}\r\n\r\n");
+        let head = format!("POST {UP}/x HTTP/1.1\r\nHost: a\r\nX-Size: {size}\r\n{framed}\r\n\r\n");
         client.send(head).await;
         assert_eq!(client.head().await.expect("an answer").status, 200);
         let (reader, mut writer) = client.stream.split();
