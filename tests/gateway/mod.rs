@@ -2,6 +2,7 @@
 
 mod balance;
 mod bodies;
+mod boundaries;
 mod chained;
 mod circuit;
 mod cors;
