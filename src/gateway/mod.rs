@@ -140,6 +140,9 @@ impl Gateway {
             // The listener's own paths begin like a service's there.
             Err(Early::Refused(Kind::ServiceNotFound)) if self.prefix.is_empty() => Ok(()),
             Err(Early::Refused(kind)) => Err(kind.into()),
+            Ok(admitted) if admitted.service.is_exceeded_by(head.headers()) => {
+                Err(Kind::TooLarge.into())
+            }
             Ok(_) | Err(Early::Preflight(_)) => Ok(()),
         }
     }

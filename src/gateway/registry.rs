@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use actix_web::http::header::HeaderMap;
 use arc_swap::ArcSwap;
 
 use super::{
+    headers::Framing,
     proxy::Upstream,
     settings::{ServiceSettings, ServicesSettings},
 };
@@ -42,6 +44,16 @@ impl Service {
     /// Whether it is the module `name` of this process.
     pub fn is_module(&self, name: &str) -> bool {
         matches!(&self.target, Target::Module(module) if module == name)
+    }
+
+    /// Whether a request announces a body that is larger than its remote service takes.
+    pub fn is_exceeded_by(&self, headers: &HeaderMap) -> bool {
+        match (&self.target, Framing::of(headers)) {
+            (Target::Remote(upstream), Ok(Framing::Length(length))) => {
+                upstream.max_body_size.is_some_and(|max| length > max)
+            }
+            _ => false,
+        }
     }
 }
 

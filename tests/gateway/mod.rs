@@ -7,6 +7,7 @@ mod chained;
 mod circuit;
 mod cors;
 mod duplex;
+mod expect;
 mod failures;
 mod fields;
 mod health;
