@@ -250,7 +250,9 @@ impl ClientStream {
                 clock.on_bytes();
                 if turn != Next::Now {
                     clock.0.turn.wait();
-                    return self.poll_limit(cx).map(Err);
+                    if gate.keeps_much() {
+                        return self.poll_limit(cx).map(Err);
+                    }
                 }
             }
             let Some(polled) = clock.with_socket(|io| io.poll_read(cx, buffer)) else {

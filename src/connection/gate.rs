@@ -19,6 +19,10 @@ use super::{
 /// with 400 and closes, as it does with what it refuses itself.
 const NO_HTTP: &[u8] = b"\r\0";
 
+/// Bytes of later requests that are read while one is under way: the end of the connection, by
+/// which a client cancels, is behind them.
+const MAX_KEPT: usize = 16 * 1024;
+
 /// When the next request may go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -104,6 +108,11 @@ impl Gate {
     /// Whether there are bytes that have not gone on.
     pub(super) fn keeps_some(&self) -> bool {
         !self.kept.is_empty()
+    }
+
+    /// Whether there are so many that no more are to be read.
+    pub(super) fn keeps_much(&self) -> bool {
+        self.kept.len() >= MAX_KEPT
     }
 
     /// Takes what has not gone on away.

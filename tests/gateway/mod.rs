@@ -13,6 +13,7 @@ mod fields;
 mod health;
 mod https;
 mod identity;
+mod leaving;
 mod paths;
 mod reload;
 mod requests;
