@@ -15,6 +15,7 @@ mod https;
 mod identity;
 mod leaving;
 mod paths;
+mod progress;
 mod reload;
 mod requests;
 mod responses;

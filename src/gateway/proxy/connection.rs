@@ -271,7 +271,8 @@ impl Connection {
             }
         }
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
-        let late = self.timer.poll(cx, since + idle_timeout);
+        // While the request makes progress, the answer may wait for it.
+        let late = self.timer.poll(cx, since.max(self.sent_at) + idle_timeout);
         late.map(|()| Err(Error::new(Kind::Timeout, Phase::Body)))
     }
 
