@@ -80,6 +80,8 @@ pub struct Multipart<S> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
+    /// At the start of the body, where the first delimiter may lack the line end before it.
+    Start,
     /// Before the first delimiter.
     Preamble,
     /// Within a part's bytes.
@@ -97,9 +99,7 @@ where
     /// A reader of `source`, the bytes of a body whose parts are parted by `boundary`.
     pub fn new(source: S, boundary: &str, limits: Limits) -> Self {
         let delimiter = Finder::new(&format!("\r\n--{boundary}")).into_owned();
-        // The first delimiter may stand at the very start, without the line end before it.
-        let buffer = Bytes::from_static(b"\r\n");
-        Self { source, delimiter, limits, parts: 0, buffer, state: State::Preamble }
+        Self { source, delimiter, limits, parts: 0, buffer: Bytes::new(), state: State::Start }
     }
 
     /// The next part's disposition; none after the last part, with the body read to its end.
@@ -108,6 +108,9 @@ where
     /// # Errors
     /// When the body is malformed or ends early, or has too many parts.
     pub async fn next_part(&mut self) -> Result<Option<Disposition>, Error> {
+        if self.state == State::Start {
+            self.start().await?;
+        }
         let mut around = 0;
         while matches!(self.state, State::Preamble | State::Part) {
             let skipped = self.chunk_of_state().await?.map_or(0, |chunk| chunk.len());
@@ -136,6 +139,21 @@ where
     /// When the body ends within the part.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         if self.state == State::Part { self.chunk_of_state().await } else { Ok(None) }
+    }
+
+    /// Looks for a delimiter at the very start. The first chunk, which may be the whole image, is
+    /// not copied for it.
+    async fn start(&mut self) -> Result<(), Error> {
+        let length = self.delimiter.needle().len() - 2;
+        self.fill_to(length).await?;
+        let first = &self.delimiter.needle()[2..];
+        self.state = if self.buffer.starts_with(first) {
+            let _ = self.buffer.split_to(length);
+            State::Delimiter
+        } else {
+            State::Preamble
+        };
+        Ok(())
     }
 
     /// Bytes up to the next delimiter; none when it is reached, which changes the state.

@@ -81,6 +81,20 @@ fn parts_are_read_whatever_the_pieces() {
 }
 
 #[test]
+fn a_part_s_bytes_are_handed_on_where_they_lie() {
+    let body = Bytes::from(part("file", &"x".repeat(10_000)) + "--b--\r\n");
+    let source = stream::iter([Ok(body.clone())]);
+    let mut form = Multipart::new(source, "b", LIMITS);
+    let chunk = block_on(async {
+        form.next_part().await?;
+        form.chunk().await
+    });
+    let chunk = chunk.unwrap().unwrap();
+    assert_eq!(chunk.len(), 10_000);
+    assert!(body.as_ptr_range().contains(&chunk.as_ptr()), "the chunk was copied");
+}
+
+#[test]
 fn a_body_cut_anywhere_is_refused() {
     let body = format!("{}--b--", part("a", "bytes"));
     assert!(read(body.as_bytes(), &[7]).is_ok());
