@@ -187,18 +187,9 @@ impl Hold {
         granted.try_recv().map_err(|_| UsedUp)
     }
 
-    /// Bytes of unused memory that the process may keep for reuse: what is free while uploads
-    /// are many, but only an eighth of all while they are few, so that a rush does not leave
-    /// the process large.
-    pub(super) fn spare(&self) -> usize {
-        let total = self.share.budget.total;
-        let state = self.share.budget.lock();
-        if state.all.used < total / 8 {
-            return total / 8;
-        }
-        // A part's blocks come back one by one, its bytes all at once thereafter.
-        let held = state.holds.get(&self.id).map_or(0, |held| held.bytes);
-        total - state.all.used + held
+    /// All bytes there are.
+    pub(super) fn total(&self) -> usize {
+        self.share.budget.total
     }
 
     /// Says that the part grows no more: its bytes return as soon as it is sent.

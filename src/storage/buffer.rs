@@ -22,9 +22,16 @@ use super::budget::{Hold, Share, UsedUp};
 const BLOCK: usize = 64 * 1024;
 const SMALLEST: usize = 4 * 1024;
 
-/// Full blocks that were used before, as many as the budget spares.
+/// Full blocks that were used before: together with those in use never more than the budget.
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<Vec<Vec<u8>>>);
+pub(super) struct Pool(Mutex<Blocks>);
+
+#[derive(Debug, Default)]
+struct Blocks {
+    idle: Vec<Vec<u8>>,
+    /// Bytes of all blocks in use, the small ones included.
+    in_use: usize,
+}
 
 /// A part that is being filled.
 #[derive(Debug)]
@@ -53,23 +60,36 @@ struct Block {
 }
 
 impl Pool {
-    /// A block of `capacity` bytes; `spare` bytes may then be kept for reuse.
-    fn take(&self, capacity: usize, spare: usize) -> Vec<u8> {
+    /// A block of `capacity` bytes, of a budget of `total`.
+    fn take(&self, capacity: usize, total: usize) -> Vec<u8> {
         let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let used_before = if capacity == BLOCK { blocks.pop() } else { None };
-        blocks.truncate(spare / BLOCK);
+        blocks.in_use += capacity;
+        let used_before = if capacity == BLOCK { blocks.idle.pop() } else { None };
+        blocks.trim(total);
         drop(blocks);
         used_before.unwrap_or_else(|| Vec::with_capacity(capacity))
     }
 
-    /// Takes a block back; `spare` bytes may then be kept for reuse.
-    fn put(&self, mut block: Vec<u8>, spare: usize) {
-        if block.capacity() == BLOCK {
+    /// Takes back a block of a budget of `total`.
+    fn put(&self, mut block: Vec<u8>, total: usize) {
+        let capacity = block.capacity();
+        let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        blocks.in_use = blocks.in_use.saturating_sub(capacity);
+        if capacity == BLOCK {
             block.clear();
-            let mut blocks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            blocks.push(block);
-            blocks.truncate(spare / BLOCK);
+            blocks.idle.push(block);
         }
+        blocks.trim(total);
+    }
+}
+
+impl Blocks {
+    /// Keeps what is free while uploads are many, but only an eighth of all while they are few,
+    /// so that a rush does not leave the process large.
+    fn trim(&mut self, total: usize) {
+        let few = total / 8;
+        let spare = if self.in_use < few { few } else { total.saturating_sub(self.in_use) };
+        self.idle.truncate(spare / BLOCK);
     }
 }
 
@@ -107,7 +127,7 @@ impl Filling {
             self.hold.grow(capacity).await?;
             self.close_block();
             self.open = Some(Block {
-                bytes: self.pool.take(capacity, self.hold.spare()),
+                bytes: self.pool.take(capacity, self.hold.total()),
                 pool: Arc::clone(&self.pool),
                 hold: Arc::clone(&self.hold),
             });
@@ -195,7 +215,7 @@ impl AsRef<[u8]> for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        self.pool.put(std::mem::take(&mut self.bytes), self.hold.spare());
+        self.pool.put(std::mem::take(&mut self.bytes), self.hold.total());
     }
 }
 

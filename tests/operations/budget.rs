@@ -56,6 +56,36 @@ async fn an_upload_that_finds_no_room_is_told_so_and_the_others_go_on() {
     assert_eq!(request.send(app.addr).await.status, 201, "the room has not come back");
 }
 
+/// The most memory that a process has held.
+fn peak_memory(pid: u32) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}
+
+#[tokio::test]
+async fn of_uploads_that_wait_for_room_little_is_read() {
+    let app = small().await;
+    let mut held = Vec::new();
+    for (tenant, name) in [("one", "a"), ("one", "b"), ("two", "a"), ("two", "b")] {
+        held.push(hold(&app, tenant, name).await);
+    }
+    let before = peak_memory(app.pid());
+    let request = by("three", "c", 1_000_000);
+    let addr = app.addr;
+    let waiting: Vec<_> = (0..200)
+        .map(|_| {
+            let request = request.clone();
+            tokio::spawn(async move { request.send(addr).await })
+        })
+        .collect();
+    for task in waiting {
+        assert_problem(&task.await.unwrap(), "overloaded");
+    }
+    let grown = peak_memory(app.pid()) - before;
+    assert!(grown < 30 << 20, "{grown} bytes are held beside the budget");
+}
+
 #[tokio::test]
 async fn one_tenant_cannot_take_the_room_of_the_others() {
     let app = small().await;

@@ -66,18 +66,27 @@ fn bytes_are_counted_until_the_last_reference_goes() {
 fn full_blocks_are_used_again_and_few_are_kept() {
     let budget = Budget::new(1024 * KIB);
     let pool: Arc<Pool> = Arc::default();
-    let kept = || pool.0.lock().unwrap().len();
+    let kept = || pool.0.lock().unwrap().idle.len();
     for _ in 0..3 {
-        let mut filling = Filling::new(&pool, &budget.share("a"), 512 * KIB);
-        fill(&mut filling, &[1; 512 * KIB]);
-        assert!(filling.is_full());
+        let [mut one, mut other] =
+            ["a", "b"].map(|owner| Filling::new(&pool, &budget.share(owner), 512 * KIB));
+        fill(&mut one, &[1; 512 * KIB]);
+        assert!(one.is_full());
         assert_eq!(kept(), 0, "all blocks are in use");
-        drop(filling);
-        assert_eq!(kept(), 8);
+        fill(&mut other, &[1; 256 * KIB]);
+        drop(one);
+        assert_eq!(kept(), 8, "half of the budget is free");
+        let small: Vec<_> = (0..8)
+            .map(|owner| {
+                let mut small = Filling::new(&pool, &budget.share(&owner.to_string()), 512 * KIB);
+                fill(&mut small, &[1; 48 * KIB]);
+                small
+            })
+            .collect();
+        assert_eq!(kept(), 6, "blocks in use and kept are within the budget");
+        drop((other, small));
+        assert_eq!(kept(), 2, "an eighth of the budget");
     }
-    let mut small = Filling::new(&pool, &budget.share("a"), 512 * KIB);
-    fill(&mut small, &[1; KIB]);
-    assert_eq!(kept(), 2, "an eighth of the budget");
 }
 
 proptest! {

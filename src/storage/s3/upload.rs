@@ -183,7 +183,8 @@ impl Upload for S3Upload {
     fn finish(self: Box<Self>, commit: Commit) -> BoxFuture<'static, Result<Stored>> {
         Box::pin(async move {
             let bucket = Arc::clone(&self.bucket);
-            let committed = bucket.tasks.spawn(self.commit(commit)).await;
+            // In a box: a task is moved a few times, and this one has all of the SDK's call in it.
+            let committed = bucket.tasks.spawn(Box::pin(self.commit(commit))).await;
             committed.map_err(|e| Error::new(ErrorKind::Internal, "finish").because(e))?
         })
     }
