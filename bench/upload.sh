@@ -50,6 +50,7 @@ send() {
         tusd) load tus -url "$url/files/" -service-pid "$service" "$@" ;;
         tusd-patch) load tus -patch -url "$url/files/" -service-pid "$service" "$@" ;;
         direct) load s3 -url "$store" -bucket $bucket "$@" ;;
+        direct-parts) load s3 -parts $((8 << 20)) -url "$store" -bucket $bucket "$@" ;;
         direct-sha256) load s3 -sha256 -url "$store" -bucket $bucket "$@" ;;
         *) die "no such target: $target" ;;
     esac

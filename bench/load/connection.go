@@ -19,12 +19,14 @@ type connection struct {
 	timeout time.Duration
 	socket  net.Conn
 	reader  *bufio.Reader
+	second  *connection // of an upload in parts
 }
 
 type answer struct {
 	status  int
 	problem string // the slug of an RFC 9457 body, if it is one
 	header  http.Header
+	body    []byte
 	err     error
 }
 
@@ -87,7 +89,7 @@ func readAnswer(reader *bufio.Reader) (got answer, reusable bool) {
 			continue
 		}
 		body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10))
-		got = answer{status: response.StatusCode, header: response.Header, err: err}
+		got = answer{status: response.StatusCode, header: response.Header, body: body, err: err}
 		if response.StatusCode >= 400 {
 			var problem struct{ Type string }
 			if json.Unmarshal(body, &problem) == nil {

@@ -25,6 +25,7 @@ func uploadS3(arguments []string) error {
 	u := newUploads("s3", "http://127.0.0.1:9000")
 	bucket := u.flags.String("bucket", "bench", "bucket")
 	hashed := u.flags.Bool("sha256", false, "sign the payload's real SHA-256, which the store then verifies")
+	partSize := u.flags.Int("parts", 0, "multipart uploads of parts of this size, two at a time")
 	if err := u.parse(arguments); err != nil {
 		return err
 	}
@@ -35,6 +36,9 @@ func uploadS3(arguments []string) error {
 	}
 	return u.measure(func(c *connection, n int) answer {
 		path := fmt.Sprintf("/%s/%s/customer/%s/image-%d.jpg", *bucket, u.tenant(n), u.customer(n), n)
+		if *partSize > 0 {
+			return uploadParts{keys, u.address, *partSize}.send(c, path, u.payload)
+		}
 		date, authorization := keys.sign(time.Now(), "PUT", path, "", u.address, hash)
 		head := fmt.Sprintf("PUT %s HTTP/1.1\r\nHost: %s\r\nx-amz-date: %s\r\nx-amz-content-sha256: %s\r\n"+
 			"Authorization: %s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n",
