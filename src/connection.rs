@@ -7,48 +7,36 @@
 //! actix at a time, framed as strictly as `head` and `chunks` demand. Knows no module.
 
 mod chunks;
+mod exchange;
 mod gate;
 mod head;
+mod read_ahead;
 mod refusal;
 mod write;
 
 use std::{
     cell::{Cell, RefCell},
-    fmt, io,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use actix_http::{
-    BoxedPayloadStream, ConnectionType, HttpMessage, Request, RequestHead, Response, body::BoxBody,
-    error::PayloadError,
-};
-use actix_web::{
-    body::BodySize,
-    dev::{Payload, ServiceRequest},
-    web::{Bytes, BytesMut},
-};
-use futures_util::Stream;
+use actix_http::{ConnectionType, RequestHead};
+use actix_web::web::BytesMut;
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, ReadBuf, Take},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+pub use self::exchange::Exchange;
 use self::{
     gate::{Gate, Next, Turn},
-    refusal::Refusal,
+    read_ahead::{Expected, ReadAhead},
 };
-
-/// An answer up to this length goes out at once, so that the client's body can wait for it.
-const SHORT_ANSWER: u64 = 16 * 1024;
-
-/// How much of a request's body may come before its handler asks for more. actix alone reads
-/// 128 KiB ahead, and again what it has queued: with many uploads waiting, more than they hold.
-const READ_AHEAD: usize = 32 * 1024;
 
 /// How often an expired limit is looked at again while the client still takes the answer before.
 const WHILE_WRITING: Duration = Duration::from_secs(1);
@@ -85,14 +73,13 @@ pub struct Clock(Rc<Shared>);
 
 struct Shared {
     /// The socket, until an upgrade takes it.
-    io: RefCell<Option<TcpStream>>,
+    io: RefCell<Option<Take<TcpStream>>>,
     /// Whether the client does not take what was written.
     blocked: Cell<bool>,
     gate: RefCell<Gate>,
     limits: Limits,
     phase: Cell<Phase>,
-    /// Bytes that may be read before the handler asks for its body again; none: no limit.
-    ahead: Cell<Option<usize>>,
+    ahead: ReadAhead,
     turn: Turn,
     /// The task that reads the stream.
     reader: RefCell<Option<Waker>>,
@@ -101,12 +88,12 @@ struct Shared {
 impl Clock {
     fn new(io: TcpStream, limits: Limits) -> Self {
         Self(Rc::new(Shared {
-            io: RefCell::new(Some(io)),
+            io: RefCell::new(Some(io.take(0))),
             blocked: Cell::new(false),
             gate: RefCell::new(Gate::new()),
             limits,
             phase: Cell::new(Phase::Elsewhere),
-            ahead: Cell::new(None),
+            ahead: ReadAhead::new(),
             turn: Turn::default(),
             reader: RefCell::default(),
         }))
@@ -119,12 +106,24 @@ impl Clock {
         if self.0.blocked.get() {
             return None;
         }
-        Some((self.0.io.take()?, self.0.gate.borrow_mut().take_kept()))
+        Some((self.0.io.take()?.into_inner(), self.0.gate.borrow_mut().take_kept()))
     }
 
     /// Does something with the socket, unless an upgrade has taken it.
     fn with_socket<T>(&self, poll: impl FnOnce(Pin<&mut TcpStream>) -> T) -> Option<T> {
-        self.0.io.borrow_mut().as_mut().map(|io| poll(Pin::new(io)))
+        self.0.io.borrow_mut().as_mut().map(|io| poll(Pin::new(io.get_mut())))
+    }
+
+    /// Reads no further ahead than is allowed, unless an upgrade has taken the socket.
+    fn poll_socket(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Option<Poll<io::Result<()>>> {
+        let mut io = self.0.io.borrow_mut();
+        let io = io.as_mut()?;
+        io.set_limit(self.0.ahead.left() as u64);
+        Some(Pin::new(io).poll_read(cx, buffer))
     }
 
     /// Bytes came: whether that is still in time.
@@ -163,20 +162,27 @@ impl Clock {
     fn begin(&self, head: &RequestHead, has_body: bool) {
         self.0.turn.begin(head.connection_type() != ConnectionType::KeepAlive);
         self.0.phase.set(Phase::Elsewhere);
-        self.0.ahead.set(has_body.then_some(READ_AHEAD));
+        self.0.ahead.expect(if has_body { Expected::Body } else { Expected::Head });
+        self.0.ahead.renew();
     }
 
     /// Lets more be read, and goes on where that had stopped.
-    fn read_on(&self, ahead: Option<usize>) {
-        if self.0.ahead.replace(ahead) == Some(0)
+    fn read_on(&self) {
+        if self.0.ahead.renew()
             && let Some(reader) = &*self.0.reader.borrow()
         {
             reader.wake_by_ref();
         }
     }
 
+    /// Nobody asks for the body any more: reading goes on by itself.
+    fn let_go(&self, whole: bool) {
+        self.0.ahead.expect(if whole { Expected::Head } else { Expected::Rest });
+        self.read_on();
+    }
+
     fn end(&self, whole: bool) {
-        self.read_on(None);
+        self.let_go(whole);
         let waits = self.0.turn.end();
         self.0.phase.set(match whole {
             true => Phase::Answered,
@@ -255,7 +261,7 @@ impl ClientStream {
                     }
                 }
             }
-            let Some(polled) = clock.with_socket(|io| io.poll_read(cx, buffer)) else {
+            let Some(polled) = clock.poll_socket(cx, buffer) else {
                 return self.poll_after_upgrade(cx);
             };
             match polled {
@@ -295,156 +301,18 @@ impl AsyncRead for ClientStream {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let ahead = this.clock.0.ahead.get();
-        if ahead == Some(0) {
+        let ahead = &this.clock.0.ahead;
+        if ahead.left() == 0 {
             this.clock.read_by(cx.waker());
+            if ahead.expected() != Expected::Body {
+                this.clock.read_on();
+            }
             return Poll::Pending;
         }
         let before = buffer.filled().len();
         let polled = this.poll_gate(cx, buffer);
         let read = buffer.filled().len() - before;
-        this.clock.0.ahead.set(ahead.map(|ahead| ahead.saturating_sub(read)));
+        this.clock.0.ahead.take(read);
         polled
-    }
-}
-
-/// One request and its answer, as its connection sees it: under way until it is dropped, which
-/// has to be with the answer's body.
-///
-/// It also keeps the request's body from being dropped before a short answer is out: actix
-/// announces the close and lingers then, as it does by itself for a body of known length. A
-/// chunked one it would go on reading without end.
-pub struct Exchange {
-    clock: Clock,
-    body: Option<Rc<Incoming>>,
-}
-
-impl Exchange {
-    /// The exchange that a request begins, unless it came by no [`ClientStream`].
-    pub fn begin(request: &mut ServiceRequest) -> Option<Self> {
-        let clock = request.conn_data::<Clock>()?.clone();
-        let payload = request.take_payload();
-        let (exchange, payload) = Self::of(clock, request.head(), payload);
-        request.set_payload(payload);
-        Some(exchange)
-    }
-
-    /// Ties the answer to a request that is refused before it becomes one of actix-web's.
-    pub fn refuse(mut request: Request, answer: Response<BoxBody>) -> Response<BoxBody> {
-        let Some(clock) = request.conn_data::<Clock>().cloned() else {
-            return answer;
-        };
-        let payload = request.take_payload();
-        let (exchange, _) = Self::of(clock, request.head(), payload);
-        answer.map_body(|_, body| BoxBody::new(Refusal { body, _exchange: exchange }))
-    }
-
-    fn of(clock: Clock, head: &RequestHead, payload: Payload) -> (Self, Payload) {
-        if matches!(payload, Payload::None) {
-            clock.begin(head, false);
-            return (Self { clock, body: None }, payload);
-        }
-        clock.begin(head, true);
-        let incoming = Rc::new(Incoming {
-            clock: clock.clone(),
-            payload: RefCell::new(Some(payload)),
-            whole: Cell::new(false),
-            kept: Cell::new(true),
-        });
-        let reader: BoxedPayloadStream = Box::pin(Reader(Rc::clone(&incoming)));
-        (Self { clock, body: Some(incoming) }, reader.into())
-    }
-
-    /// The answer's length is known. During a long one actix reads and discards what is left of
-    /// the request, or a client that sends all before it reads would wait for ever.
-    pub fn answered(&self, size: BodySize) {
-        let is_short = match size {
-            BodySize::None => true,
-            BodySize::Sized(length) => length <= SHORT_ANSWER,
-            BodySize::Stream => false,
-        };
-        if let (false, Some(body)) = (is_short, &self.body) {
-            body.kept.set(false);
-            if Rc::strong_count(body) == 1 {
-                body.let_go();
-            }
-        }
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let whole = self.body.as_ref().is_none_or(|body| body.is_whole());
-        self.clock.end(whole);
-    }
-}
-
-impl fmt::Debug for Exchange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange").finish_non_exhaustive()
-    }
-}
-
-/// A request's body, held by its exchange and its reader.
-struct Incoming {
-    clock: Clock,
-    payload: RefCell<Option<Payload>>,
-    /// Whether its end has come.
-    whole: Cell<bool>,
-    /// Whether it outlives its reader.
-    kept: Cell<bool>,
-}
-
-impl Incoming {
-    /// Whether the end has come; discards what has come before it.
-    fn is_whole(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        while let Poll::Ready(Some(Ok(_))) = self.poll(&mut cx) {}
-        self.whole.get()
-    }
-
-    fn let_go(&self) {
-        self.is_whole();
-        self.payload.take();
-        // actix discards the rest.
-        self.clock.read_on(None);
-    }
-
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
-        let mut payload = self.payload.borrow_mut();
-        let Some(payload) = payload.as_mut() else {
-            return Poll::Ready(None);
-        };
-        let polled = Pin::new(payload).poll_next(cx);
-        match polled {
-            // Behind the end of the body a client that leaves is to be noticed.
-            Poll::Ready(None) => {
-                self.whole.set(true);
-                self.clock.read_on(None);
-            }
-            _ => self.clock.read_on(Some(READ_AHEAD)),
-        }
-        polled
-    }
-}
-
-/// A request's body, as a handler reads it.
-struct Reader(Rc<Incoming>);
-
-impl Stream for Reader {
-    type Item = Result<Bytes, PayloadError>;
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll(cx)
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        if self.0.kept.get() {
-            self.0.is_whole();
-        } else {
-            self.0.let_go();
-        }
     }
 }
