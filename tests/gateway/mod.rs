@@ -23,6 +23,7 @@ mod retries;
 mod stalls;
 mod targets;
 mod upgrades;
+mod websockets;
 
 use std::time::{Duration, Instant};
 

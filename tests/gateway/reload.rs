@@ -19,23 +19,23 @@ use crate::harness::upstream::Upstream;
 
 const RELOADED: &str = "services table reloaded";
 const SAME: &str = "settings read again; the services table is the same";
-const REFUSED: &str = "reload refused; the services table stays as it was";
+pub(super) const REFUSED: &str = "reload refused; the services table stays as it was";
 const WAITING: &str = "these settings have changed and need a restart to take effect";
 
 /// A table with one remote service.
-fn remote(name: &str, upstream: &Upstream) -> String {
+pub(super) fn remote(name: &str, upstream: &Upstream) -> String {
     format!("[services.{name}]\nurl = \"{}\"\n", upstream.url(""))
 }
 
 /// Puts new settings in the file's place at once.
-fn replace(app: &App, toml: &str) {
+pub(super) fn replace(app: &App, toml: &str) {
     let new = app.folder().join("new.toml");
     std::fs::write(&new, toml).unwrap();
     std::fs::rename(new, app.folder().join("settings.toml")).unwrap();
 }
 
 /// What was logged with this message, in order.
-fn logged(app: &App, message: &str) -> Vec<Value> {
+pub(super) fn logged(app: &App, message: &str) -> Vec<Value> {
     let lines = app.log_text();
     let events = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     events.filter(|event| event["message"] == message).collect()
