@@ -11,6 +11,7 @@ mod expect;
 mod failures;
 mod fields;
 mod health;
+mod httpbin;
 mod https;
 mod identity;
 mod leaving;

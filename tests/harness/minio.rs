@@ -1,10 +1,9 @@
-//! A real MinIO: the one named in the environment, else one that the tests start from `PATH`,
-//! from a cache folder, or build there once. It ends with the test process, however that ends.
+//! A real MinIO: the one named in the environment, by `GATEHOUSE_TEST_S3_ENDPOINT`, `_ACCESS_KEY`
+//! and `_SECRET_KEY`, else one that the tests start. It ends with the test process, however that ends.
 
-use std::fs::File;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -13,7 +12,9 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use tokio::sync::OnceCell;
 
-const VERSION: &str = "v0.0.0-20260212201848-7aac2a2c5b7c";
+use super::golang;
+
+const PACKAGE: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
 
 /// Keeps what it runs from outliving the tests: it waits for the end of its input, which comes
 /// when the test process is gone, and then kills it and removes its folder, unless told to keep it.
@@ -92,7 +93,10 @@ impl Minio {
     async fn answers_at(&mut self, addr: SocketAddr) -> bool {
         let folder = self.folder.as_ref().expect("a store that these tests started");
         let mut command = Command::new("sh");
-        command.args(["-c", GUARD, "guard"]).arg(folder).arg(executable().await);
+        command
+            .args(["-c", GUARD, "guard"])
+            .arg(folder)
+            .arg(golang::executable("minio", PACKAGE).await);
         command
             .args(["server", "--quiet", "--address", &addr.to_string()])
             .arg(folder.join("data"));
@@ -193,43 +197,4 @@ impl Drop for Minio {
             let _ = std::fs::remove_dir_all(folder);
         }
     }
-}
-
-/// Where the program is; builds it where it is not.
-async fn executable() -> PathBuf {
-    if Command::new("minio").arg("--version").output().is_ok_and(|o| o.status.success()) {
-        return "minio".into();
-    }
-    let cache = std::env::var_os("GATEHOUSE_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/gatehouse")));
-    let bin = cache.expect("HOME or GATEHOUSE_CACHE is set").join("bin");
-    let minio = bin.join("minio");
-    if !minio.exists() {
-        tokio::task::spawn_blocking(move || build(&bin)).await.unwrap();
-    }
-    minio
-}
-
-/// Builds it, one process at a time; what another has built meanwhile is taken.
-fn build(bin: &Path) {
-    std::fs::create_dir_all(bin).expect("a cache folder");
-    let lock = File::create(bin.join("minio.lock")).expect("a lock file");
-    lock.lock().expect("a lock");
-    if bin.join("minio").exists() {
-        return;
-    }
-    let _ = writeln!(std::io::stderr(), "building MinIO once, about five minutes ...");
-    // Into a folder of its own, so that half a program is never taken for a whole one.
-    let fresh = tempfile::tempdir_in(bin).expect("a folder to build into");
-    let mut go = Command::new("go");
-    go.arg("install").arg(format!("github.com/minio/minio@{VERSION}"));
-    go.env("GOBIN", fresh.path()).env("CGO_ENABLED", "0");
-    let built = go.status().is_ok_and(|status| status.success());
-    assert!(
-        built,
-        "the tests need a MinIO: put `minio` on PATH, install Go so that they can build it, or \
-         name a store in GATEHOUSE_TEST_S3_ENDPOINT, _ACCESS_KEY and _SECRET_KEY"
-    );
-    std::fs::rename(fresh.path().join("minio"), bin.join("minio")).expect("move it into place");
 }

@@ -1,10 +1,12 @@
-//! What the tests are made with: the real binary, a real MinIO, a raw HTTP client, a raw
+//! What the tests are made with: the real binary, a real MinIO and go-httpbin, a raw HTTP client, a raw
 //! upstream, images and multipart bodies made byte by byte.
 
 pub mod app;
 pub mod builder;
 pub mod curl;
+pub mod golang;
 pub mod http;
+pub mod httpbin;
 pub mod images;
 pub mod minio;
 pub mod multipart;
