@@ -150,6 +150,7 @@ impl Application {
         let timeout = settings.server.shutdown_timeout;
         let mut server = Server::build()
             .workers(settings.server.worker_count())
+            .max_concurrent_connections(settings.server.connections_a_worker())
             .worker_max_blocking_threads(BLOCKING_THREADS)
             // `Stopper` waits for the connections; there is nothing left to wait for then.
             .shutdown_timeout(2)

@@ -52,6 +52,9 @@ pub struct ServerSettings {
     pub listen: SocketAddr,
     /// Worker threads; 0 means one a core.
     pub workers: usize,
+    /// The most connections of clients that are open at a time, all listeners and workers
+    /// together, tunnels included; more wait unaccepted.
+    pub max_connections: usize,
     /// How long running requests may take to finish once a stop was asked for.
     #[serde(with = "text")]
     pub shutdown_timeout: Duration,
@@ -73,6 +76,7 @@ impl Default for ServerSettings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             workers: 0,
+            max_connections: 10_000,
             shutdown_timeout: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
             header_timeout: Duration::from_secs(10),
@@ -89,6 +93,11 @@ impl ServerSettings {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         }
+    }
+
+    /// A worker's share of `max_connections`.
+    pub fn connections_a_worker(&self) -> usize {
+        self.max_connections / self.worker_count()
     }
 }
 
@@ -147,6 +156,13 @@ impl Settings {
                 "server.workers",
                 "is too large; use 0 for one a core, or up to 1024",
             ));
+        }
+        if self.server.connections_a_worker() == 0 {
+            let workers = self.server.worker_count();
+            let message = format!(
+                "is less than one for each of the {workers} workers; raise it, or lower server.workers"
+            );
+            return Err(Invalid::new("server.max_connections", message));
         }
         if self.server.header_timeout.is_zero() {
             return Err(Invalid::new(

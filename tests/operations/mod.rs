@@ -4,6 +4,7 @@
 mod answers;
 mod budget;
 mod connections;
+mod full;
 mod leaving;
 mod slow;
 mod stop;

@@ -44,6 +44,8 @@ fn wrong_types_and_values_are_named_with_their_source() {
         ("[server]\nlisten = 3000", "server.listen"),
         ("[server]\nworkers = \"many\"", "server.workers"),
         ("[server]\nworkers = -1", "server.workers"),
+        ("[server]\nmax_connections = 0", "server.max_connections"),
+        ("[server]\nworkers = 3\nmax_connections = 2", "server.max_connections"),
         ("[server]\nshutdown_timeout = \"soon\"", "server.shutdown_timeout"),
         ("[server]\nshutdown_timeout = true", "server.shutdown_timeout"),
         ("[server]\ntrusted_proxies = [\"10.0.0.0/99\"]", "server.trusted_proxies"),
