@@ -11,16 +11,16 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
-/// What all bodies may read ahead together. About twice as much is held: one piece lies with
-/// the handler while the next waits.
+/// What all bodies may read ahead together. Up to three times as much is held: one piece lies
+/// with the handler while the next waits, and the head's fields keep the first one.
 const TOGETHER: usize = 4 * 1024 * 1024;
 
-/// The most and the least that one may: powers of two. actix takes no piece over 128 KiB.
+/// The most and the least that one may: powers of two. After 128 KiB actix has a look anyway.
 const MOST: usize = 256 * 1024;
 const LEAST: usize = 16 * 1024;
 
-/// With less room than this actix doubles its buffer before it reads on, or finds that it may
-/// not: so much of each power of two is left unused.
+/// With less room than this in its buffer actix doubles it before it reads on, even to find that
+/// it may not: so much of each power of two stays unread.
 const ROOM: usize = 1024;
 
 /// The bodies under way in this process.
