@@ -61,7 +61,7 @@ async fn odd(head: String, stray: &'static str, body: Body) -> Upstream {
 }
 
 /// Asks `/odd` and then twice something else, on one connection as long as it is kept.
-async fn stays_in_step(app: &App, method: &str, status: u16, body: Body) {
+async fn stays_in_step(app: &App, method: &str, status: u16, body: Body, case: &str) {
     let asked = Request::new(method, &format!("{UP}/odd"));
     let asked = match body {
         Body::None => asked,
@@ -73,20 +73,20 @@ async fn stays_in_step(app: &App, method: &str, status: u16, body: Body) {
     let now = if body == Body::AnsweredWithin { bytes.len() - 20 } else { bytes.len() };
     client.send(&bytes[..now]).await;
     let answer = client.response_to_head().await;
-    assert_eq!(answer.status, status);
+    assert_eq!(answer.status, status, "{case}");
     if status == 204 {
-        assert_eq!(answer.header("content-length"), None);
+        assert_eq!(answer.header("content-length"), None, "{case}");
     }
     let _ = client.try_send(&bytes[now..]).await;
     if answer.header("connection").as_deref() == Some("close") {
         client.finish_sending().await;
-        assert_eq!(String::from_utf8_lossy(&client.rest().await), "");
+        assert_eq!(String::from_utf8_lossy(&client.rest().await), "", "{case}");
         client = Connection::open(app.addr).await;
     }
     for _ in 0..2 {
         client.send(Request::get(&format!("{UP}/next")).head_bytes(app.addr)).await;
         let next = client.response().await;
-        assert_eq!((next.status, next.text().as_str()), (200, "next"));
+        assert_eq!((next.status, next.text().as_str()), (200, "next"), "{case}");
     }
 }
 
@@ -94,11 +94,11 @@ async fn all_framings(method: &str, status: u16) {
     for (fields, strays) in FRAMINGS {
         for stray in *strays {
             for body in [Body::None, Body::Length, Body::Chunked, Body::AnsweredWithin] {
-                println!("{method} {status} {fields:?} {stray:?} {body:?}");
+                let case = format!("{fields:?}, then {stray:?}, asked with {body:?}");
                 let head = format!("HTTP/1.1 {status} X\r\n{fields}\r\n");
                 let upstream = odd(head, stray, body).await;
                 let app = before(&upstream).await;
-                stays_in_step(&app, method, status, body).await;
+                stays_in_step(&app, method, status, body, &case).await;
             }
         }
     }
