@@ -36,7 +36,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// The exchange that a request begins, unless it came by no [`ClientStream`].
+    /// The exchange that a request begins, unless it came by no [`super::ClientStream`].
     pub fn begin(request: &mut ServiceRequest) -> Option<Self> {
         let clock = request.conn_data::<Clock>()?.clone();
         let payload = request.take_payload();
