@@ -206,6 +206,7 @@ async fn dimensions_late_in_a_file_are_checked_before_it_is_kept() {
         let large = images::jpeg_behind(20_000, 20_000, 160, 500);
         let response = upload::main_job("large.jpg", &large).send(app.addr).await;
         assert_problem(&response, "image-invalid");
+        app.assert_nothing_left_over().await;
         assert_eq!(app.keys().await, ["acme/customer/42/late.jpg"]);
     }
 }

@@ -216,8 +216,11 @@ impl Connection {
 
     fn expect_body(&mut self, head: &mut Head, head_only: bool) {
         let bodiless = head_only || matches!(head.status.as_u16(), 204 | 304);
+        // A body that it announces and may not have could come all the same, between two answers.
+        let stray = head.status == StatusCode::NO_CONTENT
+            && !matches!(head.framing, Decoder::Length(0) | Decoder::UntilClose);
         self.decoder = if bodiless { Decoder::Length(0) } else { head.framing.clone() };
-        self.persistent = head.persistent;
+        self.persistent = head.persistent && !stray;
         self.waiting_since = None;
         self.answers += 1;
     }
