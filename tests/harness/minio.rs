@@ -1,10 +1,7 @@
 //! A real MinIO: the one named in the environment, by `GATEHOUSE_TEST_S3_ENDPOINT`, `_ACCESS_KEY`
 //! and `_SECRET_KEY`, else one that the tests start. It ends with the test process, however that ends.
 
-use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -13,29 +10,17 @@ use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use tokio::sync::OnceCell;
 
 use super::golang;
+use super::guard::Guard;
 
 const PACKAGE: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
-
-/// Keeps what it runs from outliving the tests: it waits for the end of its input, which comes
-/// when the test process is gone, and then kills it and removes its folder, unless told to keep it.
-const GUARD: &str = r#"
-trap '' INT TERM
-folder=$1; shift
-"$@" </dev/null >"$folder/log" 2>&1 &
-read -r word
-kill -9 $!
-wait
-[ "$word" = keep ] || rm -rf "$folder"
-"#;
 
 /// A store to test against.
 pub struct Minio {
     pub endpoint: String,
     pub access_key: String,
     pub secret_key: String,
-    /// The process and its folder, where these tests started it.
-    child: Option<Child>,
-    folder: Option<PathBuf>,
+    /// The process, where these tests started it.
+    guard: Option<Guard>,
 }
 
 /// The store that all tests share.
@@ -59,7 +44,7 @@ pub async fn minio() -> &'static Minio {
 impl Minio {
     /// A store that runs already.
     pub fn at(endpoint: String, access_key: String, secret_key: String) -> Self {
-        Self { endpoint, access_key, secret_key, child: None, folder: None }
+        Self { endpoint, access_key, secret_key, guard: None }
     }
 
     /// The same store for somebody who only looks into it.
@@ -69,13 +54,11 @@ impl Minio {
 
     /// A store of a test's own, on a free port.
     pub async fn start() -> Self {
-        let folder = tempfile::Builder::new().prefix("gatehouse-minio-").tempdir().unwrap().keep();
         let mut minio = Self {
             endpoint: String::new(),
             access_key: "gatehouse-tests".into(),
             secret_key: "gatehouse-tests-secret".into(),
-            child: None,
-            folder: Some(folder),
+            guard: Some(Guard::new("gatehouse-minio-")),
         };
         // A port that is free now may be taken before the store listens: then another.
         for _ in 0..5 {
@@ -91,21 +74,15 @@ impl Minio {
 
     /// Starts the process and waits until it answers, or has ended.
     async fn answers_at(&mut self, addr: SocketAddr) -> bool {
-        let folder = self.folder.as_ref().expect("a store that these tests started");
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", GUARD, "guard"])
-            .arg(folder)
-            .arg(golang::executable("minio", PACKAGE).await);
-        command
-            .args(["server", "--quiet", "--address", &addr.to_string()])
-            .arg(folder.join("data"));
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("HOME", folder).env("MINIO_BROWSER", "off");
-        command.env("MINIO_ROOT_USER", &self.access_key);
-        command.env("MINIO_ROOT_PASSWORD", &self.secret_key);
-        command.stdin(Stdio::piped()).stdout(Stdio::null());
-        self.child = Some(command.spawn().expect("sh runs"));
+        let program = golang::executable("minio", PACKAGE).await;
+        let (program, addr) = (program.to_str().expect("UTF-8"), addr.to_string());
+        let command = [program, "server", "--quiet", "--address", &addr, "data"];
+        let env = [
+            ("MINIO_BROWSER", "off"),
+            ("MINIO_ROOT_USER", &self.access_key),
+            ("MINIO_ROOT_PASSWORD", &self.secret_key),
+        ];
+        self.guard.as_mut().expect("a store that these tests started").run("KILL", &command, &env);
         let client = self.client();
         for _ in 0..300 {
             if client.list_buckets().send().await.is_ok() {
@@ -120,17 +97,12 @@ impl Minio {
     }
 
     fn log(&self) -> String {
-        let log = self.folder.as_ref().map(|folder| folder.join("log"));
-        log.and_then(|log| std::fs::read_to_string(log).ok()).unwrap_or_default()
+        self.guard.as_ref().map(Guard::log).unwrap_or_default()
     }
 
     /// Ends the process at once; what it stored stays.
     pub fn stop(&mut self) {
-        let mut child = self.child.take().expect("a running store");
-        let mut guard = child.stdin.take().expect("a guard that listens");
-        guard.write_all(b"keep\n").expect("a guard that listens");
-        drop(guard);
-        child.wait().unwrap();
+        self.guard.as_mut().expect("a store that these tests started").stop();
     }
 
     /// Starts it again where it was.
@@ -184,17 +156,5 @@ impl Minio {
     pub async fn unfinished(&self, bucket: &str, key: &str) -> usize {
         let list = self.client().list_multipart_uploads().bucket(bucket).prefix(key).send();
         list.await.expect("list uploads").uploads().len()
-    }
-}
-
-impl Drop for Minio {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            drop(child.stdin.take());
-            let _ = child.wait();
-        }
-        if let Some(folder) = &self.folder {
-            let _ = std::fs::remove_dir_all(folder);
-        }
     }
 }

@@ -1,15 +1,17 @@
-//! What the tests are made with: the real binary, a real MinIO and go-httpbin, a raw HTTP client, a raw
+//! What the tests are made with: the real binary, a real MinIO, Postgres and go-httpbin, a raw HTTP client, a raw
 //! upstream, images and multipart bodies made byte by byte.
 
 pub mod app;
 pub mod builder;
 pub mod curl;
 pub mod golang;
+pub mod guard;
 pub mod http;
 pub mod httpbin;
 pub mod images;
 pub mod minio;
 pub mod multipart;
+pub mod postgres;
 pub mod problem;
 pub mod request;
 pub mod text;
