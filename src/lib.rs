@@ -9,6 +9,7 @@ pub mod cli;
 pub mod connection;
 pub mod consumers;
 pub mod edge;
+pub mod fault;
 pub mod gateway;
 pub mod operations;
 pub mod problem;

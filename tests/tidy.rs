@@ -32,7 +32,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("edge", &["connection", "problem", "settings", "telemetry"]),
     ("tenant", &["problem"]),
     ("gateway", &["connection", "edge", "problem", "settings", "tenant"]),
-    ("consumers", &["edge", "problem", "settings", "storage", "tenant"]),
+    ("fault", &[]),
+    ("consumers", &["edge", "fault", "problem", "settings", "storage", "tenant"]),
     ("storage", &[]),
     ("problem", &[]),
 ];

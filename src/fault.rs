@@ -1,0 +1,55 @@
+//! Named points at which a test lets the process die or pause, to see what a crash at exactly
+//! that moment leaves. A release build has none of it.
+//!
+//! `GATEHOUSE_FAULT=NAME:abort` ends the process when it first comes to the point of that name, as
+//! `kill -9` would. `GATEHOUSE_FAULT=NAME:hold=FILE` makes that file there, and goes on once somebody
+//! has removed it; until then the thread stands still.
+
+/// A point of this name is passed.
+#[inline]
+pub fn point(name: &str) {
+    #[cfg(debug_assertions)]
+    armed::point(name);
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::{
+        LazyLock,
+        atomic::{AtomicBool, Ordering},
+    };
+    use std::{
+        env,
+        fs::{self, File},
+        path::Path,
+        process, thread,
+        time::Duration,
+    };
+
+    /// The point that was asked for, and what is to happen there.
+    static FAULT: LazyLock<Option<(String, String)>> = LazyLock::new(|| {
+        let fault = env::var("GATEHOUSE_FAULT").ok()?;
+        let (name, action) = fault.split_once(':')?;
+        Some((name.to_owned(), action.to_owned()))
+    });
+
+    static HELD: AtomicBool = AtomicBool::new(false);
+
+    pub(super) fn point(name: &str) {
+        let Some((_, action)) = FAULT.as_ref().filter(|(wanted, _)| wanted == name) else { return };
+        match action.strip_prefix("hold=").map(Path::new) {
+            // Only the first to come is held.
+            Some(file) if !HELD.swap(true, Ordering::Relaxed) => {
+                if File::create(file).is_ok() {
+                    while fs::exists(file).unwrap_or(false) {
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                }
+            }
+            Some(_) => {}
+            None => process::abort(),
+        }
+    }
+}
