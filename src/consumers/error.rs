@@ -67,7 +67,7 @@ impl From<Error> for Problem {
                 let kind = match cause.kind() {
                     ErrorKind::NotFound => Kind::NotFound,
                     ErrorKind::AlreadyExists => Kind::AlreadyExists,
-                    ErrorKind::Unavailable => Kind::StorageUnavailable,
+                    ErrorKind::Changed | ErrorKind::Unavailable => Kind::StorageUnavailable,
                     ErrorKind::Overloaded => Kind::Overloaded,
                     ErrorKind::KeyTooLong => Kind::FileNameInvalid,
                     ErrorKind::Internal => Kind::Internal,

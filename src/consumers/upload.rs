@@ -241,6 +241,8 @@ impl Incoming {
             content_type: image_type.content_type(),
             size_hint: self.size_hint,
             share: self.share.clone(),
+            upload: Uuid::now_v7(),
+            journal: None,
         };
         let upload = self.upload.insert(uploads.storage.begin(new).await?);
         for chunk in self.head.drain(..) {

@@ -9,6 +9,8 @@ pub enum ErrorKind {
     NotFound,
     /// The key is taken, and the commit asked that it be free.
     AlreadyExists,
+    /// The object is not the version that was asked for.
+    Changed,
     /// This store cannot keep a name that long: its prefix leaves less than 1,024 bytes, or its
     /// file system allows less than 255 bytes a segment.
     KeyTooLong,
@@ -52,6 +54,7 @@ impl fmt::Display for Error {
         let what = match self.kind {
             ErrorKind::NotFound => "no such object",
             ErrorKind::AlreadyExists => "the key is taken",
+            ErrorKind::Changed => "the object is another version",
             ErrorKind::KeyTooLong => "the key is too long for this store",
             ErrorKind::Unavailable => "the store is unavailable",
             ErrorKind::Overloaded => "the upload memory budget is used up",

@@ -80,6 +80,11 @@ impl ObjectKey {
     }
 }
 
+/// Whether `prefix` is that of whole segments of a key, such as `acme/customer/12/`, or empty.
+pub(super) fn is_prefix(prefix: &str) -> bool {
+    prefix.is_empty() || prefix.strip_suffix('/').is_some_and(|key| ObjectKey::parse(key).is_ok())
+}
+
 fn check_segment(segment: &str) -> Result<(), KeyError> {
     match segment {
         "" => Err(KeyError::Empty),
@@ -145,6 +150,16 @@ mod tests {
         }
         assert_eq!(ObjectKey::from_segments(&["a", "b/c"]), Err(Character));
         assert_eq!(ObjectKey::from_segments(&[]), Err(Empty));
+    }
+
+    #[test]
+    fn a_prefix_is_whole_segments() {
+        for good in ["", "a/", "acme/customer/12/"] {
+            assert!(is_prefix(good), "{good:?}");
+        }
+        for bad in ["/", "a", "a//", "a/b", "../", ".gatehouse/", "a/../", "a\\/"] {
+            assert!(!is_prefix(bad), "{bad:?}");
+        }
     }
 
     #[test]

@@ -2,24 +2,27 @@
 //!
 //! This module knows keys and bytes. It knows no HTTP, no tenant and no image; it imports
 //! nothing else of this crate. A backend is one file, one arm in [`Settings::build`] and one
-//! line in the contract suite (`tests/storage.rs`).
+//! line in the contract suite (`tests/storage`).
 
 pub mod budget;
 mod buffer;
 pub mod error;
 pub mod key;
 mod local;
+mod read;
 mod s3;
 mod settings;
 
-use std::sync::Arc;
+use std::{error::Error as StdError, fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
 pub use budget::{Budget, Share};
 pub use error::{Error, ErrorKind};
 pub use key::ObjectKey;
+pub use read::{Head, Listed, Page, Read, Reading};
 pub use settings::{BackendKind, BuildError, Encryption, LocalSettings, S3Settings, Settings};
 
 /// A result of this module.
@@ -37,6 +40,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 ///    no part, no multipart upload. A drop cleans up in the background.
 /// 4. Memory is bounded by the [`Budget`], whatever the number and size of the uploads.
 /// 5. Errors tell their [`ErrorKind`]; callers never see a backend's own error type.
+/// 6. A reader gets one version of an object, whatever is written meanwhile: the [`Head`] and all
+///    bytes are of the same one. A body that cannot be read to its end has an error as its last
+///    item, never a clean end.
+/// 7. An entity tag names one version of an object's bytes: another one under the same key has
+///    another tag. [`Upload::finish`], [`head`](Self::head), [`read`](Self::read) and
+///    [`list`](Self::list) tell the same tag of the same version.
 pub trait Storage: Send + Sync {
     /// Begins an upload to `new.key`. Nothing need be sent before the first [`Upload::write`].
     ///
@@ -44,14 +53,45 @@ pub trait Storage: Send + Sync {
     /// [`ErrorKind::KeyTooLong`] when this store cannot keep an object of that name.
     fn begin(&self, new: NewObject) -> BoxFuture<'_, Result<Box<dyn Upload>>>;
 
-    /// Reads a whole object's bytes back, for the checks of small objects and tests.
+    /// What the store knows of an object.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] when there is no such object.
-    fn get(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Object>>;
+    fn head(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Head>>;
+
+    /// Opens an object for reading. Bytes are fetched only as fast as the body is polled;
+    /// dropping it ends the reading.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is no such object, [`ErrorKind::Changed`] when it is
+    /// not the version that `how` asks for.
+    fn read(&self, key: &ObjectKey, how: Read) -> BoxFuture<'_, Result<Reading>>;
 
     /// Removes an object. Removing what is not there succeeds.
     fn delete(&self, key: &ObjectKey) -> BoxFuture<'_, Result<()>>;
+
+    /// The objects whose key begins with `prefix`, in the order of their keys' bytes: those
+    /// behind the key `after`, 1,000 at most. What is written or removed meanwhile may be there
+    /// or not; everything else is.
+    ///
+    /// A prefix is whole segments, such as `acme/customer/12/`, or empty for all objects.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] for another prefix.
+    fn list(&self, prefix: &str, after: Option<&str>) -> BoxFuture<'_, Result<Page>>;
+
+    /// Ends what a process that is gone has begun and not finished under `key`, until nothing is
+    /// left of it: the upload that a [`Journal`] was told of by this `reference`, or without
+    /// one every upload to exactly this key that the store lists. Gives their number. Must not be
+    /// used on what a live process is writing.
+    fn abort(&self, key: &ObjectKey, reference: Option<&str>) -> BoxFuture<'_, Result<usize>>;
+
+    /// Removes the folders at and below `prefix` that have no object, where the store has
+    /// folders. Uploads to such a folder meanwhile do not fail.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] for what is no prefix, see [`list`](Self::list).
+    fn prune(&self, prefix: &str) -> BoxFuture<'_, Result<()>>;
 
     /// Whether the store can be reached and used right now; for readiness. Bounded in time.
     fn ready(&self) -> BoxFuture<'_, Result<()>>;
@@ -65,7 +105,7 @@ pub trait Storage: Send + Sync {
 }
 
 /// What [`Storage::begin`] needs to know of an object.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct NewObject {
     /// Where it will be visible.
     pub key: ObjectKey,
@@ -75,7 +115,39 @@ pub struct NewObject {
     pub size_hint: Option<u64>,
     /// Whose share of the memory budget the buffers count against.
     pub share: Share,
+    /// Names this upload, of all that there will ever be. The object tells it again
+    /// ([`Head::upload`]) where the backend keeps such a thing.
+    pub upload: Uuid,
+    /// Who is told of what would outlive this process.
+    pub journal: Option<Arc<dyn Journal>>,
 }
+
+impl fmt::Debug for NewObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key, content_type, size_hint, upload, .. } = self;
+        write!(f, "NewObject({key:?}, {content_type}, {size_hint:?}, {upload})")
+    }
+}
+
+/// Is told of what will outlive this process before it exists: S3's multipart uploads. An upload
+/// that fits one part begins nothing of the kind, and neither does one to local files.
+pub trait Journal: Send + Sync {
+    /// Awaited before something is begun at the store that a crash would leave behind.
+    ///
+    /// # Errors
+    /// Fail the upload, as [`ErrorKind::Unavailable`].
+    fn opening(&self) -> BoxFuture<'_, JournalResult>;
+
+    /// Awaited right after, with the store's name for it (S3's `UploadId`), which
+    /// [`Storage::abort`] takes.
+    ///
+    /// # Errors
+    /// Abort the upload, and fail it as [`ErrorKind::Unavailable`].
+    fn opened<'a>(&'a self, reference: &'a str) -> BoxFuture<'a, JournalResult>;
+}
+
+/// What a [`Journal`] answers: an error's cause is its own.
+pub type JournalResult = std::result::Result<(), Box<dyn StdError + Send + Sync>>;
 
 /// One upload in progress. [`finish`](Upload::finish) and [`abort`](Upload::abort) consume it,
 /// so nothing can be finished twice.
@@ -118,15 +190,6 @@ pub struct Stored {
     pub etag: String,
     /// Bytes.
     pub size: u64,
-}
-
-/// An object read back.
-#[derive(Clone, Debug)]
-pub struct Object {
-    /// The bytes.
-    pub bytes: Bytes,
-    /// The media type it was stored with, where the backend keeps one.
-    pub content_type: Option<String>,
 }
 
 /// A store as the rest of the program holds it.

@@ -1,11 +1,19 @@
 //! What is particular to files below a folder.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use gatehouse::storage::{Budget, ErrorKind, ObjectKey, Settings};
 use tempfile::TempDir;
 
-use super::{MIB, Subject, build, commit, contract, crowd, pattern};
+use super::{MIB, Subject, build, commit, contract, crowd, pattern, reading::list};
 
 #[tokio::test]
 async fn local_files_keep_the_contract() {
@@ -41,6 +49,87 @@ async fn a_link_in_the_root_leads_nowhere() {
     assert_eq!(fs::read_to_string(outside.path().join("secret")).unwrap(), "secret");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
     assert_eq!(subject.get("other/link").await, &b"replaced"[..]);
+}
+
+#[tokio::test]
+async fn what_is_no_file_is_not_listed() {
+    let (root, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    let subject = local(root.path(), 64).await;
+    subject.put("acme/a", b"x").await.unwrap();
+    symlink(outside.path(), root.path().join("acme/folder")).unwrap();
+    symlink(outside.path().join("secret"), root.path().join("acme/link")).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(root.path().join("acme/pipe")).status();
+    assert!(made.unwrap().success());
+    fs::create_dir_all(root.path().join("acme/empty/too")).unwrap();
+
+    let found: Vec<_> = list(&subject, "").await.into_iter().map(|o| o.key).collect();
+    assert_eq!(found, ["acme/a"]);
+    assert_eq!(subject.kind_of_get("acme/pipe").await, Some(ErrorKind::Internal));
+}
+
+#[tokio::test]
+async fn pruning_takes_the_empty_folders_only() {
+    let root = TempDir::new().unwrap();
+    let subject = local(root.path(), 64).await;
+    for key in ["acme/customer/1/a", "acme/customer/1/b", "acme/customer/2/a", "other/x/y"] {
+        subject.put(key, b"x").await.unwrap();
+    }
+    let remove = async |key: &str| {
+        subject.storage.delete(&ObjectKey::parse(key).unwrap()).await.unwrap();
+    };
+    let is_there = |path: &str| root.path().join(path).exists();
+    remove("acme/customer/1/a").await;
+    subject.storage.prune("acme/customer/1/").await.unwrap();
+    assert!(is_there("acme/customer/1/b"));
+    remove("acme/customer/1/b").await;
+    remove("acme/customer/2/a").await;
+    subject.storage.prune("acme/customer/1/").await.unwrap();
+    assert!(!is_there("acme/customer/1") && is_there("acme/customer/2"));
+    subject.storage.prune("acme/").await.unwrap();
+    assert!(!is_there("acme") && is_there("other/x/y"));
+    remove("other/x/y").await;
+    subject.storage.prune("").await.unwrap();
+    assert!(!is_there("other") && is_there(".gatehouse"));
+    subject.put("acme/customer/1/a", b"again").await.unwrap();
+    assert_eq!(subject.get("acme/customer/1/a").await, &b"again"[..]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_do_not_mind_that_their_folder_is_pruned() {
+    let root = TempDir::new().unwrap();
+    let (subject, pruning) = (local(root.path(), 64).await, local(root.path(), 64).await);
+    let subject = Arc::new(subject);
+    let done = Arc::new(AtomicBool::new(false));
+    let pruner = tokio::spawn({
+        let done = Arc::clone(&done);
+        async move {
+            let mut rounds = 0;
+            while !done.load(Ordering::Relaxed) {
+                pruning.storage.prune("acme/").await.unwrap();
+                rounds += 1;
+            }
+            rounds
+        }
+    });
+    let uploaders = (0..4).map(|i| {
+        let subject = Arc::clone(&subject);
+        tokio::spawn(async move {
+            let key = ObjectKey::parse(&format!("acme/customer/1/{i}")).unwrap();
+            for round in 0..100 {
+                let bytes = pattern(100, round);
+                subject.put(key.as_str(), &bytes).await.unwrap();
+                assert_eq!(subject.get(key.as_str()).await, bytes);
+                subject.storage.delete(&key).await.unwrap();
+            }
+        })
+    });
+    for uploader in uploaders.collect::<Vec<_>>() {
+        uploader.await.unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(pruner.await.unwrap() > 100);
+    assert_eq!(temporary_files(root.path()), 0);
 }
 
 #[tokio::test]

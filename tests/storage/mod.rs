@@ -2,16 +2,20 @@
 //! particular to each.
 
 mod local;
+mod reading;
 mod s3;
+mod s3_reading;
 
 use std::{future::Future, sync::Arc};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use gatehouse::storage::{
-    Budget, Commit, ErrorKind, NewObject, ObjectKey, Settings, Share, SharedStorage, Stored, Upload,
+    Budget, Commit, ErrorKind, Head, NewObject, ObjectKey, Read, Reading, Settings, Share,
+    SharedStorage, Stored, Upload,
 };
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 const MIB: usize = 1024 * 1024;
 /// S3's smallest part, so that little data makes several.
@@ -37,6 +41,7 @@ async fn contract(subject: &Subject) {
     step("an aborted or dropped upload leaves nothing", nothing_is_left(subject)).await;
     step("a finish goes on without its caller", finish_goes_on(subject)).await;
     step("what is deleted is gone", deletes(subject)).await;
+    reading::contract(subject).await;
     subject.storage.drain().await;
     assert_eq!(subject.budget.used(), 0, "all memory went back");
 }
@@ -243,14 +248,19 @@ impl Subject {
         self.budget.share("acme")
     }
 
-    async fn begin(&self, key: &str) -> Box<dyn Upload> {
-        let new = NewObject {
+    fn object(&self, key: &str) -> NewObject {
+        NewObject {
             key: ObjectKey::parse(key).unwrap(),
             content_type: "image/jpeg",
             size_hint: None,
             share: self.share(),
-        };
-        self.storage.begin(new).await.unwrap()
+            upload: Uuid::now_v7(),
+            journal: None,
+        }
+    }
+
+    async fn begin(&self, key: &str) -> Box<dyn Upload> {
+        self.storage.begin(self.object(key)).await.unwrap()
     }
 
     async fn put(&self, key: &str, bytes: &[u8]) -> Result<Stored, ErrorKind> {
@@ -269,13 +279,24 @@ impl Subject {
         upload.finish(Commit { if_absent, ..commit(bytes) }).await.map_err(|e| e.kind())
     }
 
+    async fn head(&self, key: &str) -> Result<Head, ErrorKind> {
+        let head = self.storage.head(&ObjectKey::parse(key).unwrap()).await;
+        head.map_err(|e| e.kind())
+    }
+
+    async fn read(&self, key: &str, how: Read) -> Result<Reading, ErrorKind> {
+        let reading = self.storage.read(&ObjectKey::parse(key).unwrap(), how).await;
+        reading.map_err(|e| e.kind())
+    }
+
     async fn get(&self, key: &str) -> Bytes {
-        self.storage.get(&ObjectKey::parse(key).unwrap()).await.unwrap().bytes
+        self.read(key, Read::default()).await.unwrap().collect().await.unwrap()
     }
 
     async fn kind_of_get(&self, key: &str) -> Option<ErrorKind> {
-        let got = self.storage.get(&ObjectKey::parse(key).unwrap()).await;
-        got.err().map(|error| error.kind())
+        let read = self.read(key, Read::default()).await.err();
+        assert_eq!(read, self.head(key).await.err(), "a head fails as a read does");
+        read
     }
 }
 

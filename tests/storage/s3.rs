@@ -30,7 +30,7 @@ async fn s3_keeps_the_contract_below_a_prefix() {
     let subject = s3(&bucket, |s| s.prefix = "a b/ü".into()).await;
     contract(&subject).await;
     for key in minio().await.keys(&bucket).await {
-        assert!(key.starts_with("a b/üacme/") || key.starts_with("a b/üAcme/"), "{key}");
+        assert!(key.starts_with("a b/ü"), "{key}");
     }
 }
 
@@ -56,8 +56,7 @@ async fn s3_says_when_the_name_is_too_long_for_it() {
     let bucket = minio().await.fresh_bucket().await;
     let subject = s3(&bucket, |s| s.prefix = "p/".into()).await;
     let key = ObjectKey::parse(&format!("{}{}", "abc/".repeat(200), "d".repeat(223))).unwrap();
-    let new =
-        NewObject { key, content_type: "image/jpeg", size_hint: None, share: subject.share() };
+    let new = NewObject { key, ..subject.object("a") };
     let refused = subject.storage.begin(new).await.err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::KeyTooLong);
 }
@@ -148,11 +147,15 @@ async fn two_hundred_s3_uploads_stay_in_the_budget() {
     crowd(s3(&bucket, |_| {}).await, 200, PART + MIB).await;
 }
 
-async fn s3(bucket: &str, change: impl FnOnce(&mut S3Settings)) -> Subject {
+pub(super) async fn s3(bucket: &str, change: impl FnOnce(&mut S3Settings)) -> Subject {
     s3_at(minio().await, bucket, change).await
 }
 
-async fn s3_at(store: &Minio, bucket: &str, change: impl FnOnce(&mut S3Settings)) -> Subject {
+pub(super) async fn s3_at(
+    store: &Minio,
+    bucket: &str,
+    change: impl FnOnce(&mut S3Settings),
+) -> Subject {
     let credentials = Credentials::new(&store.access_key, &store.secret_key, None, None, "tests");
     let mut settings = Settings { backend: BackendKind::S3, ..Settings::default() };
     settings.s3 = S3Settings {

@@ -5,9 +5,12 @@
 //! The disk is only touched on blocking threads, a batch of bytes at a time: tokio's own file
 //! type hops to one for each write. A small object is one such visit in all.
 //!
-//! Media types are not kept, and folders are not removed with their last file: an upload
-//! might be about to use them. A key that is a folder of another key's path is an error.
+//! Media types are not kept, and folders are not removed with their last file, but when they are
+//! pruned: an upload might be about to use them. A key that is a folder of another key's path
+//! is an error. Files whose name is no UTF-8 are no objects.
 
+mod list;
+mod read;
 mod root;
 mod staging;
 mod upload;
@@ -20,8 +23,8 @@ use tokio_util::task::TaskTracker;
 
 use self::{root::Root, upload::LocalUpload};
 use super::{
-    Budget, BuildError, Error, ErrorKind, LocalSettings, NewObject, Object, ObjectKey, Result,
-    SharedStorage, Storage, Upload, buffer::Pool,
+    Budget, BuildError, Error, ErrorKind, Head, LocalSettings, NewObject, ObjectKey, Page, Read,
+    Reading, Result, SharedStorage, Storage, Upload, buffer::Pool, read::check_prefix,
 };
 
 /// Bytes that go to the disk at once.
@@ -101,17 +104,40 @@ impl Storage for Local {
         })
     }
 
-    fn get(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Object>> {
+    fn head(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Head>> {
         let key = key.clone();
-        Box::pin(async move {
-            let bytes = self.0.spawn("read", move |root| root.read(&key)).await?;
-            Ok(Object { bytes: bytes.into(), content_type: None })
-        })
+        Box::pin(self.0.spawn("stat", move |root| root.head(&key)))
+    }
+
+    fn read(&self, key: &ObjectKey, how: Read) -> BoxFuture<'_, Result<Reading>> {
+        Box::pin(read::open(&self.0, key.clone(), how))
     }
 
     fn delete(&self, key: &ObjectKey) -> BoxFuture<'_, Result<()>> {
         let key = key.clone();
         Box::pin(self.0.spawn("unlink", move |root| root.remove(&key)))
+    }
+
+    fn list(&self, prefix: &str, after: Option<&str>) -> BoxFuture<'_, Result<Page>> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        Box::pin(async move {
+            check_prefix(&prefix, "readdir")?;
+            let after = after.unwrap_or_default();
+            self.0.spawn("readdir", move |root| root.list(&prefix, &after)).await
+        })
+    }
+
+    /// There is nothing to do: a dead process's files are in no folder of objects, and swept.
+    fn abort(&self, _: &ObjectKey, _: Option<&str>) -> BoxFuture<'_, Result<usize>> {
+        Box::pin(async { Ok(0) })
+    }
+
+    fn prune(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
+        let prefix = prefix.to_owned();
+        Box::pin(async move {
+            check_prefix(&prefix, "rmdir")?;
+            self.0.spawn("rmdir", move |root| root.prune(&prefix)).await
+        })
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<()>> {

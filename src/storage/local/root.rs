@@ -1,4 +1,4 @@
-//! The folder of objects: finding, placing, reading and removing files below it.
+//! The folder of objects: finding, placing and removing files below it.
 //!
 //! Every path is walked segment by segment from the root's descriptor and no symbolic link is
 //! followed, so that none can lead outside. The root itself may be one.
@@ -6,14 +6,16 @@
 use std::{
     collections::HashSet,
     fs, io,
-    io::Read,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags},
+    fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Stat},
     io::Errno,
 };
 
@@ -24,14 +26,17 @@ use super::{
 
 /// How many folders are remembered to be on the disk before all are forgotten.
 const REMEMBERED: usize = 16 * 1024;
+/// How often a file's folder may be pruned away before the file has its name.
+const TRIES: usize = 100;
 
 pub(super) struct Root {
     folder: OwnedFd,
     staging: Staging,
     longest_name: usize,
-    /// Folders that are known to be on the disk: nothing removes a folder, so they are not
-    /// synchronised again.
+    /// Folders that are known to be on the disk, so that they are not synchronised again.
     durable: Mutex<HashSet<Box<str>>>,
+    /// How many folders were removed so far.
+    pruned: AtomicU64,
 }
 
 impl Root {
@@ -44,7 +49,8 @@ impl Root {
         let longest_name = usize::try_from(longest).unwrap_or(usize::MAX);
         staging.refuse_case_folding()?;
         rustix::fs::fsync(&folder)?;
-        Ok(Self { folder, staging, longest_name, durable: Mutex::default() })
+        let (durable, pruned) = (Mutex::default(), AtomicU64::default());
+        Ok(Self { folder, staging, longest_name, durable, pruned })
     }
 
     pub(super) fn staging(&self) -> &Staging {
@@ -62,27 +68,37 @@ impl Root {
         file: Temporary,
         key: &ObjectKey,
         if_absent: bool,
-    ) -> io::Result<()> {
+    ) -> io::Result<Stat> {
+        file.stamp()?;
         file.sync()?;
+        let stat = file.stat()?;
+        let mut tries = 0;
+        let pruned = loop {
+            let pruned = self.pruned.load(Ordering::SeqCst);
+            match self.rename(&file, key, if_absent) {
+                // The folder went between being found and being used.
+                Err(e) if e.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
+                Err(e) => return Err(e),
+                Ok(()) => break pruned,
+            }
+        };
+        file.keep();
+        if self.pruned.load(Ordering::SeqCst) != pruned {
+            // The folder may be a new one of the same name that is not on the disk yet.
+            self.forget(split(key).0);
+            self.folder_for_writing(key)?;
+        }
+        Ok(stat)
+    }
+
+    fn rename(&self, file: &Temporary, key: &ObjectKey, if_absent: bool) -> io::Result<()> {
         let (folder, name) = self.folder_for_writing(key)?;
         if if_absent {
-            rename_if_absent(&file, &folder, name)?;
+            rename_if_absent(file, &folder, name)?;
         } else {
             rustix::fs::renameat(file.folder(), file.name(), &folder, name)?;
         }
-        file.keep();
-        rustix::fs::fsync(&folder)?;
-        Ok(())
-    }
-
-    pub(super) fn read(&self, key: &ObjectKey) -> io::Result<Vec<u8>> {
-        let (folder, name) = self.folder_of(key)?;
-        let file = rustix::fs::openat(&folder, name, READ, NO_MODE)?;
-        let mut file = fs::File::from(file);
-        let size = usize::try_from(file.metadata()?.len()).unwrap_or_default();
-        let mut bytes = Vec::with_capacity(size);
-        file.read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Ok(rustix::fs::fsync(&folder)?)
     }
 
     /// Removes the file, if it is there.
@@ -98,13 +114,34 @@ impl Root {
     }
 
     /// The folder that has `key`'s file, and the file's name.
-    fn folder_of<'k>(&self, key: &'k ObjectKey) -> io::Result<(OwnedFd, &'k str)> {
+    pub(super) fn folder_of<'k>(&self, key: &'k ObjectKey) -> io::Result<(OwnedFd, &'k str)> {
         let (parents, name) = split(key);
+        Ok((self.folder_at(parents)?, name))
+    }
+
+    /// The folder of this path, whose segments are valid; the root itself for none.
+    pub(super) fn folder_at(&self, path: &str) -> io::Result<OwnedFd> {
         let mut folder = self.folder.try_clone()?;
-        for segment in parents.split_terminator('/') {
+        for segment in path.split_terminator('/') {
             folder = open_folder(folder.as_fd(), segment)?;
         }
-        Ok((folder, name))
+        Ok(folder)
+    }
+
+    /// Removes the folder `name` in `within`, which is `path` from the root, if it is empty.
+    pub(super) fn remove_folder(&self, within: &OwnedFd, name: &str, path: &str) -> io::Result<()> {
+        // Counted on both sides: who finds the count the same had the same folders all along.
+        self.pruned.fetch_add(1, Ordering::SeqCst);
+        let removed = rustix::fs::unlinkat(within, name, AtFlags::REMOVEDIR);
+        if removed.is_ok() {
+            self.forget(path);
+        }
+        self.pruned.fetch_add(1, Ordering::SeqCst);
+        match removed {
+            Ok(()) => Ok(rustix::fs::fsync(within)?),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// The same, made if it is missing, and on the disk for sure.
@@ -158,7 +195,7 @@ impl Root {
 }
 
 pub(super) const NO_MODE: Mode = Mode::empty();
-const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 fn split(key: &ObjectKey) -> (&str, &str) {
     key.as_str().rsplit_once('/').unwrap_or(("", key.as_str()))

@@ -10,10 +10,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
-    fs::{AtFlags, Dir, Mode, OFlags},
+    fs::{AtFlags, Dir, Mode, OFlags, Stat},
     io::Errno,
 };
 use uuid::Uuid;
@@ -146,6 +147,21 @@ impl Temporary {
         self.file.sync_all()
     }
 
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        Ok(rustix::fs::fstat(&self.file)?)
+    }
+
+    /// Gives the file a time of its own, by which it is told from every other version of it: the
+    /// kernel's stands still for milliseconds, and a removed file's inode is soon used again.
+    pub(super) fn stamp(&self) -> io::Result<()> {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let last = LAST.fetch_max(now, Ordering::Relaxed);
+        let stamp = if now > last { now } else { LAST.fetch_add(1, Ordering::Relaxed) + 1 };
+        self.file.set_modified(UNIX_EPOCH + Duration::from_nanos(stamp))
+    }
+
     pub(super) fn folder(&self) -> BorrowedFd<'_> {
         self.folder.as_fd()
     }
@@ -185,7 +201,7 @@ fn make_folder(within: BorrowedFd<'_>, name: &str) -> io::Result<()> {
     }
 }
 
-fn names(folder: &OwnedFd) -> io::Result<Vec<String>> {
+pub(super) fn names(folder: &OwnedFd) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;

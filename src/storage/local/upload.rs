@@ -11,9 +11,9 @@ use super::{
     super::{
         Commit, Error, ErrorKind, NewObject, ObjectKey, Result, Share, Stored, Upload,
         buffer::{Filling, Part},
-        hex,
     },
     Disk, error_of,
+    read::etag_of,
     staging::Temporary,
 };
 
@@ -82,8 +82,7 @@ impl LocalUpload {
             drop(last);
             root.place(file, &key, commit.if_absent)
         });
-        placed.await?;
-        let etag = hex(&commit.sha256);
+        let etag = etag_of(&placed.await?);
         Ok(Stored { etag, size: self.size })
     }
 }

@@ -55,6 +55,17 @@ impl Failure {
         self.status == Some(412) || self.code.as_deref() == Some("ConditionalRequestConflict")
     }
 
+    /// Whether the answer was that the object is another version, or too short for the range.
+    pub(super) fn is_changed(&self) -> bool {
+        matches!(self.status, Some(412 | 416))
+    }
+
+    /// Whether a `HEAD` was answered that something is missing: the answer has no body to tell
+    /// what.
+    pub(super) fn is_missing_something(&self) -> bool {
+        self.status == Some(404)
+    }
+
     /// Whether the answer was that there is no such multipart upload.
     pub(super) fn is_missing_upload(&self) -> bool {
         self.code.as_deref() == Some("NoSuchUpload")
@@ -67,6 +78,14 @@ impl Failure {
 
     pub(super) fn into_error(self, operation: &'static str) -> Error {
         Error::new(self.kind, operation).because(self)
+    }
+}
+
+impl Failure {
+    /// An aborted multipart upload that goes on having parts.
+    pub(super) fn lingering() -> Self {
+        let message = "the aborted multipart upload still has parts".to_owned();
+        Self { kind: ErrorKind::Unavailable, status: None, code: None, message }
     }
 }
 

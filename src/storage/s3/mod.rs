@@ -7,6 +7,7 @@
 mod client;
 mod failure;
 mod multipart;
+mod read;
 mod upload;
 
 use std::{sync::Arc, time::Duration};
@@ -18,14 +19,17 @@ use tokio_util::task::TaskTracker;
 
 use self::{client::Clients, failure::Failure, upload::S3Upload};
 use super::{
-    Budget, BuildError, Encryption, Error, ErrorKind, NewObject, Object, ObjectKey, Result,
-    S3Settings, SharedStorage, Storage, Upload, buffer::Pool, key::MAX_KEY,
+    Budget, BuildError, Encryption, Error, ErrorKind, Head, NewObject, ObjectKey, Page, Read,
+    Reading, Result, S3Settings, SharedStorage, Storage, Upload, buffer::Pool, key::MAX_KEY,
+    read::check_prefix,
 };
 
 /// How long readiness waits for the bucket's answer.
 const READY_WITHIN: Duration = Duration::from_secs(2);
 /// An unfinished multipart upload that is older was left by a process that is gone.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+const HEAD_BUCKET: &str = "HeadBucket";
 
 /// Makes the store of `settings`, which are valid.
 pub(super) async fn build(
@@ -80,6 +84,13 @@ impl Bucket {
     fn key(&self, key: &ObjectKey) -> String {
         format!("{}{key}", self.prefix)
     }
+
+    /// Whether the bucket is there and ours to use.
+    async fn exists(&self) -> Result<()> {
+        let request = self.client().head_bucket().bucket(&self.name);
+        let answer = request.send().await.map(drop);
+        answer.map_err(|e| Failure::of(&e).into_error(HEAD_BUCKET))
+    }
 }
 
 impl Storage for S3 {
@@ -92,20 +103,12 @@ impl Storage for S3 {
         })
     }
 
-    fn get(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Object>> {
-        let key = self.0.key(key);
-        Box::pin(async move {
-            const GET: &str = "GetObject";
-            let request = self.0.client().get_object().bucket(&self.0.name).key(key);
-            let answer = request.send().await.map_err(|e| Failure::of(&e).into_error(GET))?;
-            let content_type = answer.content_type;
-            let bytes = answer
-                .body
-                .collect()
-                .await
-                .map_err(|e| Error::new(ErrorKind::Unavailable, GET).because(e))?;
-            Ok(Object { bytes: bytes.into_bytes(), content_type })
-        })
+    fn head(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Head>> {
+        Box::pin(self.0.head(self.0.key(key)))
+    }
+
+    fn read(&self, key: &ObjectKey, how: Read) -> BoxFuture<'_, Result<Reading>> {
+        Box::pin(self.0.read(self.0.key(key), how))
     }
 
     fn delete(&self, key: &ObjectKey) -> BoxFuture<'_, Result<()>> {
@@ -121,14 +124,26 @@ impl Storage for S3 {
         })
     }
 
+    fn list(&self, prefix: &str, after: Option<&str>) -> BoxFuture<'_, Result<Page>> {
+        let (prefix, after) = (prefix.to_owned(), after.map(str::to_owned));
+        Box::pin(async move { self.0.list(&prefix, after.as_deref()).await })
+    }
+
+    fn abort(&self, key: &ObjectKey, reference: Option<&str>) -> BoxFuture<'_, Result<usize>> {
+        let (key, reference) = (self.0.key(key), reference.map(str::to_owned));
+        Box::pin(multipart::abort(&self.0, key, reference))
+    }
+
+    /// There is nothing to do: S3 has no folders.
+    fn prune(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
+        let checked = check_prefix(prefix, "prune");
+        Box::pin(async { checked })
+    }
+
     fn ready(&self) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            const HEAD: &str = "HeadBucket";
-            let request = self.0.client().head_bucket().bucket(&self.0.name);
-            match timeout(READY_WITHIN, request.send()).await {
-                Ok(answer) => answer.map(drop).map_err(|e| Failure::of(&e).into_error(HEAD)),
-                Err(elapsed) => Err(Error::new(ErrorKind::Unavailable, HEAD).because(elapsed)),
-            }
+            let late = |elapsed| Error::new(ErrorKind::Unavailable, HEAD_BUCKET).because(elapsed);
+            timeout(READY_WITHIN, self.0.exists()).await.map_err(late)?
         })
     }
 

@@ -9,18 +9,20 @@ use aws_sdk_s3::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     primitives::{ByteStream, SdkBody},
-    types::{CompletedMultipartUpload, CompletedPart},
+    types::{CompletedMultipartUpload, CompletedPart, MultipartUpload},
 };
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::{
-    super::{Error, ErrorKind, ObjectKey, Result, buffer::Part},
+    super::{Error, ErrorKind, Journal, ObjectKey, Result, buffer::Part},
     Bucket,
     failure::Failure,
 };
 
 /// The user metadata that tells which upload an object is from.
 pub(super) const UPLOAD: &str = "gatehouse-upload";
+const ABORT: &str = "AbortMultipartUpload";
 /// The pauses before each try to abort an upload in the background.
 const ABORT_AFTER: [u64; 7] = [0, 1, 2, 5, 15, 60, 300];
 
@@ -40,31 +42,44 @@ pub(super) struct Properties {
     pub(super) key: String,
     pub(super) content_type: &'static str,
     /// Stands in the object's metadata.
-    pub(super) upload: String,
+    pub(super) upload: Uuid,
+    pub(super) journal: Option<Arc<dyn Journal>>,
 }
 
 impl Multipart {
-    /// `CreateMultipartUpload`. Runs on even if its caller is dropped, since nobody else would
-    /// know the id.
+    /// `CreateMultipartUpload`, between the two words to the journal. Runs on even if its caller
+    /// is dropped, since nobody else would know the id.
     pub(super) async fn create(bucket: &Arc<Bucket>, of: Properties) -> Result<Self> {
         const CREATE: &str = "CreateMultipartUpload";
         let bucket_ = Arc::clone(bucket);
         let created = bucket.tasks.spawn(async move {
             let bucket = bucket_;
+            let unwritten = |cause| Error::new(ErrorKind::Unavailable, "journal").because(cause);
+            if let Some(journal) = &of.journal {
+                journal.opening().await.map_err(unwritten)?;
+            }
             let request = bucket
                 .client()
                 .create_multipart_upload()
                 .bucket(&bucket.name)
                 .key(&of.key)
                 .content_type(of.content_type)
-                .metadata(UPLOAD, of.upload)
+                .metadata(UPLOAD, of.upload.to_string())
                 .set_server_side_encryption(bucket.encryption.clone())
                 .set_ssekms_key_id(bucket.kms_key_id.clone());
             let answer = request.send().await.map_err(|e| Failure::of(&e).into_error(CREATE))?;
             let upload_id = answer.upload_id.ok_or_else(|| {
                 Error::new(ErrorKind::Internal, CREATE).because("the answer has no UploadId")
             })?;
-            Ok(Self(Some(Identity { bucket, key: of.key, upload_id })))
+            let begun = Self(Some(Identity { bucket, key: of.key, upload_id: upload_id.clone() }));
+            if let Some(journal) = &of.journal
+                && let Err(cause) = journal.opened(&upload_id).await
+            {
+                // Where that fails, it is tried on in the background.
+                let _ = begun.abort().await;
+                return Err(unwritten(cause));
+            }
+            Ok(begun)
         });
         created.await.map_err(|e| Error::new(ErrorKind::Internal, CREATE).because(e))?
     }
@@ -102,7 +117,7 @@ impl Multipart {
         mut self,
         parts: Vec<CompletedPart>,
         if_absent: bool,
-        upload: &str,
+        upload: Uuid,
     ) -> Result<String> {
         const COMPLETE: &str = "CompleteMultipartUpload";
         let Some(of) = &self.0 else {
@@ -136,12 +151,14 @@ impl Multipart {
         Err(refused(failure, COMPLETE))
     }
 
-    /// Aborts the upload and waits until nothing of it is left.
+    /// Aborts the upload and waits until nothing of it is left. Where that fails, it is tried on
+    /// in the background.
     pub(super) async fn abort(mut self) -> Result<()> {
-        match self.0.take() {
-            Some(of) => of.abort_fully().await.map_err(|f| f.into_error("AbortMultipartUpload")),
-            None => Ok(()),
+        if let Some(of) = &self.0 {
+            of.abort_fully().await.map_err(|f| f.into_error(ABORT))?;
+            self.0 = None;
         }
+        Ok(())
     }
 }
 
@@ -155,12 +172,17 @@ impl Identity {
             let (bucket, key, id) = (&self.bucket.name, &self.key, &self.upload_id);
             let abort = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id);
             gone(abort.send().await)?;
-            let list = client.list_parts().bucket(bucket).key(key).upload_id(id).max_parts(1);
-            if gone(list.send().await)? {
-                break;
+            if self.is_gone().await? {
+                return Ok(());
             }
         }
-        Ok(())
+        Err(Failure::lingering())
+    }
+
+    /// Whether `ListParts` knows no such upload. (An abort of one that is gone may succeed.)
+    async fn is_gone(&self) -> std::result::Result<bool, Failure> {
+        let list = self.bucket.client().list_parts().bucket(&self.bucket.name).key(&self.key);
+        gone(list.upload_id(&self.upload_id).max_parts(1).send().await)
     }
 
     async fn abort_in_background(self) {
@@ -187,11 +209,9 @@ impl Drop for Multipart {
 
 impl Bucket {
     /// The entity tag of the object at `key`, if it came from `upload`.
-    pub(super) async fn etag_if_from(&self, key: &str, upload: &str) -> Option<String> {
-        let request = self.client().head_object().bucket(&self.name).key(key);
-        let answer = request.send().await.ok()?;
-        let is_ours = answer.metadata.as_ref()?.get(UPLOAD).is_some_and(|u| u == upload);
-        is_ours.then(|| unquoted(answer.e_tag))
+    pub(super) async fn etag_if_from(&self, key: &str, upload: Uuid) -> Option<String> {
+        let head = self.head(key.to_owned()).await.ok()?;
+        (head.upload == Some(upload)).then_some(head.etag)
     }
 }
 
@@ -226,34 +246,63 @@ where
     }
 }
 
+/// Aborts the upload of this `UploadId`, or without one all listed ones of exactly this key.
+pub(super) fn abort(
+    bucket: &Arc<Bucket>,
+    key: String,
+    upload_id: Option<String>,
+) -> impl Future<Output = Result<usize>> + use<> {
+    let bucket = Arc::clone(bucket);
+    async move {
+        let Some(upload_id) = upload_id else {
+            return abort_listed(&bucket, &key, |upload| upload.key() == Some(&key)).await;
+        };
+        let of = Identity { bucket, key, upload_id };
+        if of.is_gone().await.map_err(|f| f.into_error("ListParts"))? {
+            return Ok(0);
+        }
+        of.abort_fully().await.map_err(|f| f.into_error(ABORT))?;
+        Ok(1)
+    }
+}
+
 /// Aborts what is below the bucket's prefix and older than `age`; returns how many there were.
 pub(super) async fn sweep(bucket: &Arc<Bucket>, age: Duration) -> Result<usize> {
-    const LIST: &str = "ListMultipartUploads";
     let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
-    let list = bucket.client().list_multipart_uploads().bucket(&bucket.name);
+    let old = |upload: &MultipartUpload| {
+        let since = upload.initiated().and_then(|since| SystemTime::try_from(*since).ok());
+        since.is_some_and(|since| since < before)
+    };
+    let ours = |upload: &MultipartUpload| {
+        let key = upload.key().and_then(|key| key.strip_prefix(&bucket.prefix));
+        key.is_some_and(|key| ObjectKey::parse(key).is_ok())
+    };
+    abort_listed(bucket, &bucket.prefix, |upload| old(upload) && ours(upload)).await
+}
+
+/// Aborts the listed uploads to keys that begin with `prefix`, where `which` says so; returns how
+/// many there were.
+async fn abort_listed(
+    bucket: &Arc<Bucket>,
+    prefix: &str,
+    which: impl Fn(&MultipartUpload) -> bool,
+) -> Result<usize> {
+    const LIST: &str = "ListMultipartUploads";
+    let list = bucket.client().list_multipart_uploads().bucket(&bucket.name).prefix(prefix);
     let (mut key_marker, mut id_marker) = (None, None);
-    let mut swept = 0;
+    let mut aborted = 0;
     loop {
-        let list = list.clone().prefix(&bucket.prefix);
-        let list = list.set_key_marker(key_marker).set_upload_id_marker(id_marker);
+        let list = list.clone().set_key_marker(key_marker).set_upload_id_marker(id_marker);
         let page = list.send().await.map_err(|e| Failure::of(&e).into_error(LIST))?;
-        for upload in page.uploads.unwrap_or_default() {
-            let (Some(key), Some(upload_id), Some(since)) =
-                (upload.key, upload.upload_id, upload.initiated)
-            else {
-                continue;
-            };
-            let old = SystemTime::try_from(since).is_ok_and(|since| since < before);
-            let ours =
-                key.strip_prefix(&bucket.prefix).is_some_and(|k| ObjectKey::parse(k).is_ok());
-            if old && ours {
+        for upload in page.uploads.unwrap_or_default().into_iter().filter(&which) {
+            if let (Some(key), Some(upload_id)) = (upload.key, upload.upload_id) {
                 let of = Identity { bucket: Arc::clone(bucket), key, upload_id };
-                of.abort_fully().await.map_err(|f| f.into_error("AbortMultipartUpload"))?;
-                swept += 1;
+                of.abort_fully().await.map_err(|f| f.into_error(ABORT))?;
+                aborted += 1;
             }
         }
         if page.is_truncated != Some(true) {
-            return Ok(swept);
+            return Ok(aborted);
         }
         (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
     }

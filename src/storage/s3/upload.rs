@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        Commit, Error, ErrorKind, NewObject, Result, Share, Stored, Upload, budget::UsedUp,
-        buffer::Filling, hex,
+        Commit, Error, ErrorKind, Journal, NewObject, Result, Share, Stored, Upload,
+        budget::UsedUp, buffer::Filling, hex,
     },
     Bucket,
     failure::Failure,
@@ -34,6 +34,8 @@ pub(super) struct S3Upload {
     bucket: Arc<Bucket>,
     key: String,
     content_type: &'static str,
+    upload: Uuid,
+    journal: Option<Arc<dyn Journal>>,
     share: Share,
     part_size: usize,
     size: u64,
@@ -48,7 +50,7 @@ struct Sent {
     in_flight: JoinSet<Result<CompletedPart>>,
     done: Vec<CompletedPart>,
     number: i32,
-    multipart: Option<(Multipart, String)>,
+    multipart: Option<Multipart>,
 }
 
 impl S3Upload {
@@ -57,6 +59,8 @@ impl S3Upload {
         Self {
             key: bucket.key(&new.key),
             content_type: new.content_type,
+            upload: new.upload,
+            journal: new.journal,
             filling: Filling::new(&bucket.pool, &new.share, part_size),
             bucket,
             share: new.share,
@@ -100,16 +104,16 @@ impl S3Upload {
         let next = Filling::new(&self.bucket.pool, &self.share, self.part_size);
         let part = std::mem::replace(&mut self.filling, next).seal();
         let sent = &mut self.sent;
-        let (multipart, _) = match &mut sent.multipart {
+        let multipart = match &mut sent.multipart {
             Some(begun) => begun,
             none => {
-                let upload = Uuid::now_v7().to_string();
                 let properties = Properties {
                     key: self.key.clone(),
                     content_type: self.content_type,
-                    upload: upload.clone(),
+                    upload: self.upload,
+                    journal: self.journal.clone(),
                 };
-                none.insert((Multipart::create(&self.bucket, properties).await?, upload))
+                none.insert(Multipart::create(&self.bucket, properties).await?)
             }
         };
         sent.number += 1;
@@ -134,10 +138,10 @@ impl S3Upload {
             sent.join_one().await?;
         }
         sent.done.sort_unstable_by_key(|part| part.part_number);
-        let Some((multipart, upload)) = sent.multipart else {
+        let Some(multipart) = sent.multipart else {
             return Err(Error::new(ErrorKind::Internal, "CompleteMultipartUpload"));
         };
-        let etag = multipart.complete(sent.done, commit.if_absent, &upload).await?;
+        let etag = multipart.complete(sent.done, commit.if_absent, self.upload).await?;
         Ok(Stored { etag, size })
     }
 
@@ -145,7 +149,7 @@ impl S3Upload {
     async fn put(self, commit: Commit) -> Result<String> {
         let part = self.filling.seal();
         let bucket = &self.bucket;
-        let mut request = bucket
+        let request = bucket
             .client()
             .put_object()
             .bucket(&bucket.name)
@@ -154,11 +158,9 @@ impl S3Upload {
             .content_length(part.len() as i64)
             .set_server_side_encryption(bucket.encryption.clone())
             .set_ssekms_key_id(bucket.kms_key_id.clone())
+            .metadata(UPLOAD, self.upload.to_string())
+            .set_if_none_match(commit.if_absent.then(|| "*".to_owned()))
             .body(stream(part));
-        let upload = commit.if_absent.then(|| Uuid::now_v7().to_string());
-        if let Some(upload) = &upload {
-            request = request.if_none_match("*").metadata(UPLOAD, upload);
-        }
         let signed = request.customize().interceptor(PayloadHash(hex(&commit.sha256)));
         let failure = match signed.send().await {
             Ok(answer) => return Ok(unquoted(answer.e_tag)),
@@ -166,8 +168,8 @@ impl S3Upload {
         };
         // An answer may be lost on its way back; the SDK's second try then finds its own object
         // in the way.
-        if let (true, Some(upload)) = (failure.is_conflict(), upload)
-            && let Some(etag) = bucket.etag_if_from(&self.key, &upload).await
+        if failure.is_conflict()
+            && let Some(etag) = bucket.etag_if_from(&self.key, self.upload).await
         {
             return Ok(etag);
         }
@@ -194,7 +196,7 @@ impl Upload for S3Upload {
             let mut sent = self.sent;
             sent.in_flight.shutdown().await;
             match sent.multipart {
-                Some((multipart, _)) => multipart.abort().await,
+                Some(multipart) => multipart.abort().await,
                 None => Ok(()),
             }
         })
