@@ -27,13 +27,14 @@ pub enum ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     operation: &'static str,
+    may_take_effect: bool,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error of `kind` while doing `operation` (the S3 API's or the system call's name).
     pub fn new(kind: ErrorKind, operation: &'static str) -> Self {
-        Self { kind, operation, source: None }
+        Self { kind, operation, may_take_effect: false, source: None }
     }
 
     /// Keeps `source` as the cause.
@@ -41,6 +42,19 @@ impl Error {
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Says whether what failed may have taken effect all the same, or may still.
+    #[must_use]
+    pub fn with_possible_effect(mut self, possible: bool) -> Self {
+        self.may_take_effect = possible;
+        self
+    }
+
+    /// Whether what failed may have taken effect all the same, or may still, as long as
+    /// [`super::Storage::settles_within`] says.
+    pub fn may_take_effect(&self) -> bool {
+        self.may_take_effect
     }
 
     /// What a caller decides by.

@@ -13,7 +13,7 @@ mod read;
 mod s3;
 mod settings;
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -80,11 +80,17 @@ pub trait Storage: Send + Sync {
     /// [`ErrorKind::Internal`] for another prefix.
     fn list(&self, prefix: &str, after: Option<&str>) -> BoxFuture<'_, Result<Page>>;
 
-    /// Ends what a process that is gone has begun and not finished under `key`, until nothing is
-    /// left of it: the upload that a [`Journal`] was told of by this `reference`, or without
-    /// one every upload to exactly this key that the store lists. Gives their number. Must not be
-    /// used on what a live process is writing.
-    fn abort(&self, key: &ObjectKey, reference: Option<&str>) -> BoxFuture<'_, Result<usize>>;
+    /// What was begun under exactly this key and is neither finished nor aborted, by the references
+    /// that a [`Journal`] is told.
+    fn unfinished(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Vec<String>>>;
+
+    /// Ends an upload to `key` that a process which is gone has begun, until nothing is left of
+    /// it; succeeds if there is none of this reference. Must not be used on what a live process
+    /// is writing.
+    fn abort(&self, key: &ObjectKey, reference: &str) -> BoxFuture<'_, Result<()>>;
+
+    /// How long what was sent to the store may still take effect after its sender is gone.
+    fn settles_within(&self) -> Duration;
 
     /// Removes the folders at and below `prefix` that have no object, where the store has
     /// folders. Uploads to such a folder meanwhile do not fail.
@@ -161,6 +167,10 @@ pub trait Upload: Send {
     fn write(&mut self, chunk: Bytes) -> BoxFuture<'_, Result<()>>;
 
     /// Makes the object durable and visible under its key.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`] as the commit asks. After an error the object is not
+    /// there, and never will be, unless [`Error::may_take_effect`].
     fn finish(self: Box<Self>, commit: Commit) -> BoxFuture<'static, Result<Stored>>;
 
     /// Throws the upload away and waits until nothing of it is left.

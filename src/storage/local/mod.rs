@@ -128,8 +128,16 @@ impl Storage for Local {
     }
 
     /// There is nothing to do: a dead process's files are in no folder of objects, and swept.
-    fn abort(&self, _: &ObjectKey, _: Option<&str>) -> BoxFuture<'_, Result<usize>> {
-        Box::pin(async { Ok(0) })
+    fn unfinished(&self, _: &ObjectKey) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn abort(&self, _: &ObjectKey, _: &str) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn settles_within(&self) -> Duration {
+        Duration::ZERO
     }
 
     fn prune(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {

@@ -82,7 +82,12 @@ impl LocalUpload {
             drop(last);
             root.place(file, &key, commit.if_absent)
         });
-        let etag = etag_of(&placed.await?);
+        // The folder may have failed to reach the disk with the new name in it.
+        let placed = placed.await.map_err(|e| {
+            let refused = matches!(e.kind(), ErrorKind::AlreadyExists | ErrorKind::KeyTooLong);
+            e.with_possible_effect(!refused)
+        });
+        let etag = etag_of(&placed?);
         Ok(Stored { etag, size: self.size })
     }
 }

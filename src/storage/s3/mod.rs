@@ -5,6 +5,7 @@
 //! only where S3 requires them: other stores reject them, and they would hash the bytes again.
 
 mod client;
+mod effect;
 mod failure;
 mod multipart;
 mod read;
@@ -26,6 +27,8 @@ use super::{
 
 /// How long readiness waits for the bucket's answer.
 const READY_WITHIN: Duration = Duration::from_secs(2);
+/// A request that a process sent whole before it was gone has its effect by then.
+const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 /// An unfinished multipart upload that is older was left by a process that is gone.
 const ABANDONED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -129,9 +132,16 @@ impl Storage for S3 {
         Box::pin(async move { self.0.list(&prefix, after.as_deref()).await })
     }
 
-    fn abort(&self, key: &ObjectKey, reference: Option<&str>) -> BoxFuture<'_, Result<usize>> {
-        let (key, reference) = (self.0.key(key), reference.map(str::to_owned));
-        Box::pin(multipart::abort(&self.0, key, reference))
+    fn unfinished(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Vec<String>>> {
+        Box::pin(multipart::unfinished(Arc::clone(&self.0), self.0.key(key)))
+    }
+
+    fn abort(&self, key: &ObjectKey, reference: &str) -> BoxFuture<'_, Result<()>> {
+        Box::pin(multipart::abort(Arc::clone(&self.0), self.0.key(key), reference.to_owned()))
+    }
+
+    fn settles_within(&self) -> Duration {
+        SETTLES_WITHIN
     }
 
     /// There is nothing to do: S3 has no folders.

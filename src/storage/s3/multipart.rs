@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{
     super::{Error, ErrorKind, Journal, ObjectKey, Result, buffer::Part},
     Bucket,
+    effect::Effect,
     failure::Failure,
 };
 
@@ -133,7 +134,8 @@ impl Multipart {
             .upload_id(&of.upload_id)
             .multipart_upload(parts)
             .set_if_none_match(if_absent.then(|| "*".to_owned()));
-        let failure = match request.send().await {
+        let effect = Effect::default();
+        let failure = match request.customize().interceptor(effect.clone()).send().await {
             Ok(answer) => {
                 self.0 = None;
                 return Ok(unquoted(answer.e_tag));
@@ -148,7 +150,7 @@ impl Multipart {
             self.0 = None;
             return Ok(etag);
         }
-        Err(refused(failure, COMPLETE))
+        Err(refused(failure, COMPLETE, &effect))
     }
 
     /// Aborts the upload and waits until nothing of it is left. Where that fails, it is tried on
@@ -220,12 +222,14 @@ pub(super) fn stream(part: Part) -> ByteStream {
     ByteStream::new(SdkBody::retryable(move || SdkBody::from_body_1_x(part.body())))
 }
 
-/// The error of a commit that the store refused.
-pub(super) fn refused(failure: Failure, operation: &'static str) -> Error {
-    if failure.is_conflict() {
-        return Error::new(ErrorKind::AlreadyExists, operation).because(failure);
-    }
-    failure.into_error(operation)
+/// The error of a commit that failed.
+pub(super) fn refused(failure: Failure, operation: &'static str, effect: &Effect) -> Error {
+    let error = if failure.is_conflict() {
+        Error::new(ErrorKind::AlreadyExists, operation).because(failure)
+    } else {
+        failure.into_error(operation)
+    };
+    error.with_possible_effect(effect.is_possible())
 }
 
 pub(super) fn unquoted(etag: Option<String>) -> String {
@@ -246,24 +250,19 @@ where
     }
 }
 
-/// Aborts the upload of this `UploadId`, or without one all listed ones of exactly this key.
-pub(super) fn abort(
-    bucket: &Arc<Bucket>,
-    key: String,
-    upload_id: Option<String>,
-) -> impl Future<Output = Result<usize>> + use<> {
-    let bucket = Arc::clone(bucket);
-    async move {
-        let Some(upload_id) = upload_id else {
-            return abort_listed(&bucket, &key, |upload| upload.key() == Some(&key)).await;
-        };
-        let of = Identity { bucket, key, upload_id };
-        if of.is_gone().await.map_err(|f| f.into_error("ListParts"))? {
-            return Ok(0);
-        }
-        of.abort_fully().await.map_err(|f| f.into_error(ABORT))?;
-        Ok(1)
+/// Aborts the upload of this `UploadId`, if there is one.
+pub(super) async fn abort(bucket: Arc<Bucket>, key: String, upload_id: String) -> Result<()> {
+    let of = Identity { bucket, key, upload_id };
+    if of.is_gone().await.map_err(|f| f.into_error("ListParts"))? {
+        return Ok(());
     }
+    of.abort_fully().await.map_err(|f| f.into_error(ABORT))
+}
+
+/// The `UploadId`s of all unfinished uploads to exactly this key.
+pub(super) async fn unfinished(bucket: Arc<Bucket>, key: String) -> Result<Vec<String>> {
+    let found = listed(&bucket, &key, |upload| upload.key() == Some(&key)).await?;
+    Ok(found.into_iter().map(|of| of.upload_id).collect())
 }
 
 /// Aborts what is below the bucket's prefix and older than `age`; returns how many there were.
@@ -277,32 +276,33 @@ pub(super) async fn sweep(bucket: &Arc<Bucket>, age: Duration) -> Result<usize> 
         let key = upload.key().and_then(|key| key.strip_prefix(&bucket.prefix));
         key.is_some_and(|key| ObjectKey::parse(key).is_ok())
     };
-    abort_listed(bucket, &bucket.prefix, |upload| old(upload) && ours(upload)).await
+    let abandoned = listed(bucket, &bucket.prefix, |upload| old(upload) && ours(upload)).await?;
+    for of in &abandoned {
+        of.abort_fully().await.map_err(|f| f.into_error(ABORT))?;
+    }
+    Ok(abandoned.len())
 }
 
-/// Aborts the listed uploads to keys that begin with `prefix`, where `which` says so; returns how
-/// many there were.
-async fn abort_listed(
+/// The unfinished uploads to keys that begin with `prefix`, of which `which` says so.
+async fn listed(
     bucket: &Arc<Bucket>,
     prefix: &str,
     which: impl Fn(&MultipartUpload) -> bool,
-) -> Result<usize> {
+) -> Result<Vec<Identity>> {
     const LIST: &str = "ListMultipartUploads";
     let list = bucket.client().list_multipart_uploads().bucket(&bucket.name).prefix(prefix);
     let (mut key_marker, mut id_marker) = (None, None);
-    let mut aborted = 0;
+    let mut found = Vec::new();
     loop {
         let list = list.clone().set_key_marker(key_marker).set_upload_id_marker(id_marker);
         let page = list.send().await.map_err(|e| Failure::of(&e).into_error(LIST))?;
         for upload in page.uploads.unwrap_or_default().into_iter().filter(&which) {
             if let (Some(key), Some(upload_id)) = (upload.key, upload.upload_id) {
-                let of = Identity { bucket: Arc::clone(bucket), key, upload_id };
-                of.abort_fully().await.map_err(|f| f.into_error(ABORT))?;
-                aborted += 1;
+                found.push(Identity { bucket: Arc::clone(bucket), key, upload_id });
             }
         }
         if page.is_truncated != Some(true) {
-            return Ok(aborted);
+            return Ok(found);
         }
         (key_marker, id_marker) = (page.next_key_marker, page.next_upload_id_marker);
     }

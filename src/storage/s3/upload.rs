@@ -21,6 +21,7 @@ use super::{
         budget::UsedUp, buffer::Filling, hex,
     },
     Bucket,
+    effect::Effect,
     failure::Failure,
     multipart::{Multipart, Properties, UPLOAD, refused, stream, unquoted},
 };
@@ -161,7 +162,11 @@ impl S3Upload {
             .metadata(UPLOAD, self.upload.to_string())
             .set_if_none_match(commit.if_absent.then(|| "*".to_owned()))
             .body(stream(part));
-        let signed = request.customize().interceptor(PayloadHash(hex(&commit.sha256)));
+        let effect = Effect::default();
+        let signed = request
+            .customize()
+            .interceptor(PayloadHash(hex(&commit.sha256)))
+            .interceptor(effect.clone());
         let failure = match signed.send().await {
             Ok(answer) => return Ok(unquoted(answer.e_tag)),
             Err(error) => Failure::of(&error),
@@ -173,7 +178,7 @@ impl S3Upload {
         {
             return Ok(etag);
         }
-        Err(refused(failure, "PutObject"))
+        Err(refused(failure, "PutObject", &effect))
     }
 }
 

@@ -1,0 +1,75 @@
+-- Ids are UUIDs as text, times are milliseconds since 1970 UTC, sizes are bytes.
+
+-- An image that is whole and durable.
+CREATE TABLE images (
+    id           TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    tenant       TEXT COLLATE "C" NOT NULL,
+    customer     TEXT COLLATE "C" NOT NULL,
+    stored_name  TEXT COLLATE "C" NOT NULL UNIQUE,
+    display_name TEXT COLLATE "C" NOT NULL,
+    content_type TEXT COLLATE "C" NOT NULL,
+    size         BIGINT NOT NULL,
+    sha256       TEXT COLLATE "C",
+    width        BIGINT NOT NULL,
+    height       BIGINT NOT NULL,
+    object_etag  TEXT COLLATE "C" NOT NULL,
+    upload       TEXT COLLATE "C" NOT NULL,
+    version      BIGINT NOT NULL,
+    created_at   BIGINT NOT NULL,
+    updated_at   BIGINT NOT NULL
+);
+CREATE INDEX images_newest ON images (tenant, created_at DESC, id DESC);
+CREATE INDEX images_newest_of_customer ON images (tenant, customer, created_at DESC, id DESC);
+
+-- What is about to change the store: written before, gone after.
+CREATE TABLE intents (
+    id             TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    kind           TEXT COLLATE "C" NOT NULL,
+    tenant         TEXT COLLATE "C" NOT NULL,
+    stored_name    TEXT COLLATE "C" NOT NULL,
+    owner          TEXT COLLATE "C" NOT NULL,
+    staged         TEXT COLLATE "C",
+    target         TEXT COLLATE "C",
+    customer       TEXT COLLATE "C",
+    display_name   TEXT COLLATE "C",
+    content_type   TEXT COLLATE "C",
+    size           BIGINT,
+    sha256         TEXT COLLATE "C",
+    width          BIGINT,
+    height         BIGINT,
+    reserved_bytes  BIGINT NOT NULL,
+    reserved_images BIGINT NOT NULL,
+    created_at     BIGINT NOT NULL,
+    settle_at      BIGINT,
+    looks          BIGINT NOT NULL
+);
+CREATE INDEX intents_of_tenant ON intents (tenant);
+CREATE INDEX intents_of_owner ON intents (owner, settle_at);
+CREATE INDEX intents_of_name ON intents (stored_name);
+
+-- Whose turn it is to change the object of a name.
+CREATE TABLE leases (
+    stored_name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    intent      TEXT COLLATE "C" NOT NULL UNIQUE
+);
+
+-- The processes that are alive.
+CREATE TABLE owners (
+    id      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    role    TEXT COLLATE "C" NOT NULL,
+    seen_at BIGINT NOT NULL
+);
+
+-- What each tenant's images come to.
+CREATE TABLE usage (
+    tenant TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    bytes  BIGINT NOT NULL,
+    images BIGINT NOT NULL
+);
+
+-- Quotas of single tenants; the others have those of the settings.
+CREATE TABLE quotas (
+    tenant TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    bytes  BIGINT,
+    images BIGINT
+);

@@ -1,0 +1,124 @@
+//! The records of images, and the intents that keep them and the store in step.
+//!
+//! Owns the tables of `migrations/`. Knows the database, the store's trait and parsed names; knows no HTTP.
+//!
+//! # Invariants, whatever fails and whenever the process dies, once things are settled
+//! - An acknowledged upload has its record, and an object whose bytes have the record's SHA-256.
+//! - Every record has its object; no object of an upload is without its record.
+//! - No intent, lease or multipart upload is left.
+
+mod error;
+mod image;
+mod intent;
+mod list;
+mod names;
+mod owner;
+mod quota;
+mod reconciler;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::future::BoxFuture;
+use sqlx::AnyConnection;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+pub use error::{Error, Result};
+pub use image::Image;
+pub use intent::{Check, Intent, NewImage};
+pub use list::{Filter, Position};
+pub use names::Turn;
+pub use quota::{Quotas, Usage};
+pub use reconciler::{Reconciler, Settling};
+
+use crate::database::{Database, Migration, Role};
+use names::Names;
+use owner::Owner;
+
+/// The migrations of this module's tables.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "images",
+    sqlite: include_str!("migrations/0001_images.sqlite.sql"),
+    postgres: include_str!("migrations/0001_images.postgres.sql"),
+}];
+
+/// The records. Cheap to clone.
+#[derive(Clone)]
+pub struct Records(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    owner: Owner,
+    quotas: Quotas,
+    names: Names,
+    /// Intents of this process that somebody works on.
+    live: Mutex<HashSet<Uuid>>,
+    left: Notify,
+}
+
+impl Records {
+    /// The records that `database` keeps, for a process of this role.
+    pub fn new(database: Database, role: Role, quotas: Quotas) -> Self {
+        Self(Arc::new(Inner {
+            database,
+            owner: Owner::new(role),
+            quotas,
+            names: Names::default(),
+            live: Mutex::default(),
+            left: Notify::new(),
+        }))
+    }
+
+    /// Lets the reconciler look for what is left over.
+    pub fn wake_reconciler(&self) {
+        self.0.left.notify_one();
+    }
+
+    async fn woken(&self) {
+        self.0.left.notified().await;
+    }
+
+    /// Runs `job` in a transaction, see [`Database::write`].
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.0.database.write(job).await
+    }
+
+    /// Runs `job` on a connection that only reads, see [`Database::read`].
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        self.0.database.read(job).await
+    }
+
+    fn database(&self) -> &Database {
+        &self.0.database
+    }
+
+    fn owner(&self) -> &Owner {
+        &self.0.owner
+    }
+
+    fn owner_id(&self) -> Uuid {
+        self.0.owner.id
+    }
+
+    fn quotas(&self) -> Quotas {
+        self.0.quotas
+    }
+
+    fn names(&self) -> &Names {
+        &self.0.names
+    }
+
+    fn live(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+        self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,143 @@
+//! Which processes are alive: each has a row, so that others know whose intents are left over.
+//!
+//! On Postgres a process shows every few seconds that it lives. A SQLite file has one server at
+//! a time, so a new one knows that all earlier ones are gone, and need not write while idle.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use sqlx::AnyConnection;
+use uuid::Uuid;
+
+use super::{Error, Records, Result};
+use crate::database::{self, Dialect, ErrorKind, Role};
+
+/// How often a process shows that it lives.
+pub(super) const BEAT: Duration = Duration::from_secs(5);
+/// Who has not shown so for that long is taken for dead.
+const DEAD_AFTER: Duration = Duration::from_secs(20);
+/// Who could not show so for that long must begin nothing that others might overtake.
+const ALIVE_FOR: Duration = Duration::from_secs(12);
+
+/// This process, as the others see it.
+pub(super) struct Owner {
+    pub(super) id: Uuid,
+    pub(super) role: Role,
+    /// When it last showed that it lives; none before the first time.
+    seen: Mutex<Option<Instant>>,
+}
+
+impl Owner {
+    pub(super) fn new(role: Role) -> Self {
+        Self { id: Uuid::now_v7(), role, seen: Mutex::default() }
+    }
+}
+
+impl Records {
+    /// Whether a server of this role must show again and again that it lives.
+    pub(super) fn beats(&self) -> bool {
+        self.database().dialect() == Dialect::Postgres || self.owner().role == Role::Command
+    }
+
+    /// Shows that this process lives, and takes over the intents of those that do not; how many.
+    pub(super) async fn beat(&self) -> Result<u64> {
+        let (id, role, dialect) = (self.owner().id, self.owner().role, self.database().dialect());
+        let now = Instant::now();
+        let first = self.last_seen().is_none();
+        let taken = self.write(move |connection| {
+            Box::pin(async move {
+                if first && role == Role::Server && dialect == Dialect::Sqlite {
+                    let others = sqlx::query("DELETE FROM owners WHERE role = 'server' AND id <> $1");
+                    others.bind(id.to_string()).execute(&mut *connection).await?;
+                }
+                show(connection, id, role, dialect).await?;
+                bury(connection, dialect).await?;
+                take_over(connection, id).await
+            })
+        });
+        let taken = taken.await?;
+        *self.owner().seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(now);
+        Ok(taken)
+    }
+
+    /// Fails when others may have taken this process for dead.
+    pub(super) fn check_alive(&self) -> Result<()> {
+        let alive = match self.last_seen() {
+            Some(seen) => !self.beats() || seen.elapsed() < ALIVE_FOR,
+            None => false,
+        };
+        if alive {
+            return Ok(());
+        }
+        let cause = "this process could not show that it lives";
+        Err(Error::Database(database::Error::new(ErrorKind::Unavailable, cause)))
+    }
+
+    /// Takes this process's row away: it ends, and has no intents.
+    pub(super) async fn leave(&self) -> Result<()> {
+        let id = self.owner().id;
+        self.write(move |connection| {
+                Box::pin(async move {
+                    let own = sqlx::query("DELETE FROM owners WHERE id = $1").bind(id.to_string());
+                    own.execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    fn last_seen(&self) -> Option<Instant> {
+        *self.owner().seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// The database's clock in milliseconds since 1970: one for all processes.
+fn now(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "CAST(unixepoch('subsec') * 1000 AS BIGINT)",
+        Dialect::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    }
+}
+
+async fn show(
+    connection: &mut AnyConnection,
+    id: Uuid,
+    role: Role,
+    dialect: Dialect,
+) -> Result<()> {
+    let sql = format!(
+        "INSERT INTO owners (id, role, seen_at) VALUES ($1, $2, {}) \
+         ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
+        now(dialect)
+    );
+    let role = match role {
+        Role::Server => "server",
+        Role::Command => "command",
+    };
+    // Made of constants only.
+    let sql = sqlx::AssertSqlSafe(sql);
+    sqlx::query(sql).bind(id.to_string()).bind(role).execute(connection).await?;
+    Ok(())
+}
+
+/// Removes those that have not shown that they live.
+async fn bury(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
+    let sql = match dialect {
+        // Its servers need not.
+        Dialect::Sqlite => "DELETE FROM owners WHERE role <> 'server' AND seen_at < {now} - $1",
+        Dialect::Postgres => "DELETE FROM owners WHERE seen_at < {now} - $1",
+    };
+    let sql = sqlx::AssertSqlSafe(sql.replace("{now}", now(dialect)));
+    let dead_after = i64::try_from(DEAD_AFTER.as_millis()).unwrap_or(i64::MAX);
+    sqlx::query(sql).bind(dead_after).execute(connection).await?;
+    Ok(())
+}
+
+async fn take_over(connection: &mut AnyConnection, id: Uuid) -> Result<u64> {
+    const SQL: &str = "\
+        UPDATE intents SET owner = $1, settle_at = 0, looks = 0 \
+        WHERE owner NOT IN (SELECT id FROM owners)";
+    Ok(sqlx::query(SQL).bind(id.to_string()).execute(connection).await?.rows_affected())
+}

@@ -1,0 +1,319 @@
+//! Settles intents that nobody works on any more: of uploads that failed or were left, and of
+//! processes that are gone. What the store has decides: the record follows it, or nothing is left.
+
+use std::{
+    time::{Duration, SystemTime},
+};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use sqlx::Row as _;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{Error, Records, Result, image, image::millis, owner::BEAT};
+use crate::{
+    problem,
+    storage::{self, ErrorKind, Head, ObjectKey, Read, SharedStorage, Stored},
+};
+
+/// How often an idle server on SQLite looks, where nothing comes from other processes but commands.
+const IDLE: Duration = Duration::from_secs(60);
+/// The pause before an intent is looked at again when the store could not be asked.
+const RETRY: Duration = Duration::from_secs(5);
+/// Intents that are settled at a time.
+const AT_ONCE: usize = 8;
+
+/// What settles intents.
+#[derive(Clone)]
+pub struct Reconciler {
+    records: Records,
+    storage: SharedStorage,
+}
+
+/// An intent to settle.
+#[derive(Clone)]
+struct Left {
+    id: Uuid,
+    key: ObjectKey,
+    is_upload: bool,
+    /// Where the store keeps parts of it.
+    staged: Option<String>,
+    /// The size and the SHA-256, once it was prepared: its object may be there.
+    prepared: Option<(u64, String)>,
+    looks: u64,
+}
+
+impl Reconciler {
+    /// Settles what is left of `records`, by what `storage` has.
+    pub fn new(records: Records, storage: SharedStorage) -> Self {
+        Self { records, storage }
+    }
+
+    /// Works until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut failing = false;
+        loop {
+            let pause = match self.pass().await {
+                Ok(next) => {
+                    failing = false;
+                    next
+                }
+                Err(error) => {
+                    if !failing {
+                        let cause = problem::chain(&error);
+                        tracing::warn!(cause, "unfinished changes cannot be settled; trying again");
+                    }
+                    failing = true;
+                    Duration::from_secs(1)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.records.woken() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Settles what can be settled, and takes this process off the list: it ends.
+    pub async fn leave(&self) {
+        let left = async {
+            self.pass().await?;
+            self.records.leave().await
+        };
+        if let Err(error) = left.await {
+            tracing::debug!(cause = problem::chain(&error), "others will settle what is left");
+        }
+    }
+
+    /// One look at all that is left; how long until the next.
+    async fn pass(&self) -> Result<Duration> {
+        let taken = self.records.beat().await?;
+        if taken > 0 {
+            tracing::info!(taken, "unfinished changes of a process that is gone are settled");
+        }
+        let due = self.records.due().await?;
+        let mut settled = futures_util::stream::iter(due)
+            .map(|left| async move {
+                if let Err(error) = self.settle(&left).await {
+                    let (cause, name) = (problem::chain(&error), left.key.as_str());
+                    tracing::debug!(cause, name, "a change is not settled yet");
+                    let _ = self.records.look_again(left.id, RETRY, false).await;
+                }
+            })
+            .buffer_unordered(AT_ONCE);
+        while settled.next().await.is_some() {}
+        let next = self.records.next_look().await?;
+        let longest = if self.records.beats() { BEAT } else { IDLE };
+        Ok(next.unwrap_or(longest).clamp(Duration::from_millis(50), longest))
+    }
+
+    async fn settle(&self, left: &Left) -> std::result::Result<(), Settling> {
+        if !left.is_upload {
+            self.storage.delete(&left.key).await?;
+            self.records.complete_deletion(left.id).await?;
+            return Ok(());
+        }
+        if let Some((size, sha256)) = &left.prepared
+            && let Some(head) = self.head(&left.key).await?
+            && self.is_from(&head, left, *size, sha256).await?
+        {
+            let stored = Stored { etag: head.etag, size: head.size };
+            self.records.complete(left.id, &stored).await?;
+            return Ok(());
+        }
+        self.storage.abort(&left.key, left.staged.as_deref()).await?;
+        // What was sent before its sender was gone may still arrive.
+        let late = self.storage.settles_within();
+        let nothing_can_come = left.prepared.is_none() && left.staged.is_some();
+        if left.looks == 0 && !late.is_zero() && !nothing_can_come {
+            self.records.look_again(left.id, late, true).await?;
+        } else {
+            self.records.cancel(left.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn head(&self, key: &ObjectKey) -> storage::Result<Option<Head>> {
+        match self.storage.head(key).await {
+            Ok(head) => Ok(Some(head)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the object is what this upload brought.
+    async fn is_from(
+        &self,
+        head: &Head,
+        left: &Left,
+        size: u64,
+        sha256: &str,
+    ) -> storage::Result<bool> {
+        match head.upload {
+            Some(upload) => Ok(upload == left.id),
+            // The store keeps no such note: its bytes tell.
+            None if head.size != size => Ok(false),
+            None => match self.sha256(&left.key, &head.etag).await {
+                Ok(found) => Ok(found == sha256),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    async fn sha256(&self, key: &ObjectKey, etag: &str) -> storage::Result<String> {
+        let how = Read { range: None, if_match: Some(etag.to_owned()) };
+        let mut reading = self.storage.read(key, how).await?;
+        let mut hash = digest::Context::new(&digest::SHA256);
+        while let Some(chunk) = reading.body.next().await {
+            let chunk: Bytes = chunk?;
+            hash.update(&chunk);
+        }
+        let mut sha256 = [0; 32];
+        sha256.copy_from_slice(hash.finish().as_ref());
+        Ok(storage::hex(&sha256))
+    }
+
+    /// Waits until no change of this name is under way, and settles what is left of one, so that
+    /// the record says what the store has. For a reader that found them to differ.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when it takes too long.
+    pub async fn settle_name(&self, key: &ObjectKey, patience: Duration) -> Result<()> {
+        let until = tokio::time::Instant::now() + patience;
+        while self.records.is_leased(key).await? {
+            if tokio::time::Instant::now() > until {
+                return Err(Error::Busy);
+            }
+            self.records.wake_reconciler();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    /// Takes the object's present entity tag into a record whose bytes it has: after a restore
+    /// from a backup they are the same, and their tags are not. Whether they were.
+    ///
+    /// # Errors
+    /// When the store or the database fails.
+    pub async fn heal(&self, image: &image::Image) -> std::result::Result<bool, Settling> {
+        let Some(head) = self.head(&image.key).await? else { return Ok(false) };
+        if head.size != image.size || image.sha256.is_none() {
+            return Ok(false);
+        }
+        if self.sha256(&image.key, &head.etag).await.ok() != image.sha256 {
+            return Ok(false);
+        }
+        let healed = self.records.retag(image, &head.etag).await?;
+        if healed {
+            let (name, etag) = (image.key.as_str(), head.etag);
+            tracing::warn!(name, etag, "an object's entity tag had changed and its bytes had not");
+        }
+        Ok(healed)
+    }
+}
+
+/// Why an intent could not be settled now.
+#[derive(Debug, thiserror::Error)]
+pub enum Settling {
+    /// The store could not be asked.
+    #[error("the store failed")]
+    Storage(#[from] storage::Error),
+    /// The database could not be asked.
+    #[error("the records failed")]
+    Records(#[from] Error),
+}
+
+impl Records {
+    /// This process's intents that nobody works on and whose time has come.
+    async fn due(&self) -> Result<Vec<Left>> {
+        const SQL: &str = "\
+            SELECT id, kind, stored_name, staged, size, sha256, looks FROM intents \
+            WHERE owner = $1 AND (settle_at IS NULL OR settle_at <= $2) ORDER BY settle_at";
+        let owner = self.owner_id();
+        let rows = self.read(move |connection| {
+            Box::pin(async move {
+                let now = millis(SystemTime::now());
+                let query = sqlx::query(SQL).bind(owner.to_string()).bind(now);
+                query.fetch_all(connection).await.map_err(Error::from)
+            })
+        });
+        let mut left = Vec::new();
+        // Looked up before the rows were read, an intent that ended meanwhile would seem left over.
+        let rows = rows.await?;
+        let live = self.live().clone();
+        for row in &rows {
+            let id = image::uuid(row, "id")?;
+            if live.contains(&id) {
+                continue;
+            }
+            let size: Option<i64> = row.try_get("size")?;
+            let sha256: Option<String> = row.try_get("sha256")?;
+            left.push(Left {
+                id,
+                key: image::key(row)?,
+                is_upload: row.try_get::<String, _>("kind")? == "upload",
+                staged: row.try_get("staged")?,
+                prepared: size.map(|size| u64::try_from(size).unwrap_or_default()).zip(sha256),
+                looks: image::number(row, "looks")?,
+            });
+        }
+        Ok(left)
+    }
+
+    /// How long until the next of this process's intents is to be looked at.
+    async fn next_look(&self) -> Result<Option<Duration>> {
+        const SQL: &str = "SELECT MIN(settle_at) AS next FROM intents WHERE owner = $1 AND settle_at > 0";
+        let owner = self.owner_id();
+        let next = self.read(move |connection| {
+            Box::pin(async move {
+                let row = sqlx::query(SQL).bind(owner.to_string()).fetch_one(connection).await?;
+                Ok(row.try_get::<Option<i64>, _>("next")?)
+            })
+        });
+        let now = millis(SystemTime::now());
+        Ok(next.await?.map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or_default())))
+    }
+
+    /// Leaves an intent for later; `counts` says that the store was asked and had nothing.
+    async fn look_again(&self, id: Uuid, after: Duration, counts: bool) -> Result<()> {
+        const SQL: &str = "UPDATE intents SET settle_at = $1, looks = looks + $2 WHERE id = $3 AND owner = $4";
+        let (at, owner) = (millis(SystemTime::now() + after), self.owner_id());
+        self.write(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query(SQL).bind(at).bind(i64::from(counts));
+                    query.bind(id.to_string()).bind(owner.to_string()).execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn is_leased(&self, key: &ObjectKey) -> Result<bool> {
+        const SQL: &str = "SELECT 1 FROM leases WHERE stored_name = $1";
+        let key = key.clone();
+        self.read(move |connection| {
+                Box::pin(async move {
+                    let lease = sqlx::query(SQL).bind(key.as_str()).fetch_optional(connection);
+                    Ok(lease.await?.is_some())
+                })
+            })
+            .await
+    }
+
+    async fn retag(&self, image: &image::Image, etag: &str) -> Result<bool> {
+        const SQL: &str = "UPDATE images SET object_etag = $1 WHERE id = $2 AND upload = $3";
+        let (etag, id, upload) = (etag.to_owned(), image.id.to_string(), image.upload.to_string());
+        self.write(move |connection| {
+                Box::pin(async move {
+                    let query = sqlx::query(SQL).bind(etag).bind(id).bind(upload);
+                    Ok(query.execute(connection).await?.rows_affected() == 1)
+                })
+            })
+            .await
+    }
+}
+

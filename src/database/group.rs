@@ -1,0 +1,145 @@
+//! SQLite's one writer: what comes together is committed together, so that many transactions
+//! share one fsync. Each is undone alone when it fails.
+
+use std::{marker::PhantomData, panic::AssertUnwindSafe};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use sqlx::{AnyConnection, Connection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Error, ErrorKind, Result};
+
+/// The most transactions that are committed at once.
+const GROUP: usize = 128;
+/// Those that may wait; more wait to be let in.
+const QUEUE: usize = 1024;
+
+/// Hands transactions to the writer.
+pub(super) struct Writer(mpsc::Sender<Box<dyn Job>>);
+
+impl Writer {
+    /// Starts the writer on `connection`; it ends when all have let go of it.
+    pub(super) fn start(connection: AnyConnection) -> Self {
+        let (sender, jobs) = mpsc::channel(QUEUE);
+        tokio::spawn(write_all(connection, jobs));
+        Self(sender)
+    }
+
+    /// Runs `job` in a transaction.
+    pub(super) async fn write<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let lost = || Error::new(ErrorKind::Internal, "the writer is gone");
+        let (answer, answered) = oneshot::channel();
+        let job = Transaction { job, answer, result: PhantomData };
+        self.0.send(Box::new(job)).await.map_err(|_| lost())?;
+        answered.await.map_err(|_| lost())?
+    }
+}
+
+/// A transaction whose result is known to itself only.
+trait Job: Send {
+    /// Runs it; what is left to do when the group is committed, or nothing if it failed and is
+    /// to be undone.
+    fn run(self: Box<Self>, connection: &mut AnyConnection) -> BoxFuture<'_, Option<Answer>>;
+    /// Tells its caller that nothing of it was done.
+    fn fail(self: Box<Self>, error: Error);
+}
+
+/// Tells a transaction's caller how the commit went.
+type Answer = Box<dyn FnOnce(Result<()>) + Send>;
+
+struct Transaction<T, E, F> {
+    job: F,
+    answer: oneshot::Sender<Result<T, E>>,
+    result: PhantomData<fn() -> (T, E)>,
+}
+
+impl<T, E, F> Job for Transaction<T, E, F>
+where
+    F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+{
+    fn run(self: Box<Self>, connection: &mut AnyConnection) -> BoxFuture<'_, Option<Answer>> {
+        Box::pin(async move {
+            let Self { job, answer, .. } = *self;
+            let done = AssertUnwindSafe(async move { job(connection).await }).catch_unwind().await;
+            let done = done.unwrap_or_else(|_| {
+                Err(Error::new(ErrorKind::Internal, "a transaction panicked").into())
+            });
+            match done {
+                Ok(done) => Some(Box::new(move |committed: Result<()>| {
+                    // The caller may be gone; what was done stays done.
+                    let _ = answer.send(committed.map(|()| done).map_err(E::from));
+                }) as Answer),
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                    None
+                }
+            }
+        })
+    }
+
+    fn fail(self: Box<Self>, error: Error) {
+        let _ = self.answer.send(Err(error.into()));
+    }
+}
+
+async fn write_all(mut connection: AnyConnection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    while let Some(first) = jobs.recv().await {
+        write_group(&mut connection, first, &mut jobs).await;
+    }
+}
+
+/// Runs `first`, and what waits by then, in one transaction.
+async fn write_group(
+    connection: &mut AnyConnection,
+    first: Box<dyn Job>,
+    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+) {
+    // Immediate: a transaction that turns from reading to writing could find the file changed by
+    // a command, and waiting would not help it.
+    let mut group = match connection.begin_with("BEGIN IMMEDIATE").await {
+        Ok(group) => group,
+        Err(error) => return first.fail(error.into()),
+    };
+    let mut answers = Vec::new();
+    let mut next = Some(first);
+    while let Some(job) = next.take() {
+        let mut savepoint = match group.begin().await {
+            Ok(savepoint) => savepoint,
+            Err(error) => {
+                job.fail(error.into());
+                break;
+            }
+        };
+        let answer = job.run(&mut savepoint).await;
+        let kept = answer.is_some();
+        answers.extend(answer);
+        let ended = if kept { savepoint.commit().await } else { savepoint.rollback().await };
+        if let Err(error) = ended {
+            // What the savepoint held is neither kept nor undone for sure: nothing of the group is.
+            let _ = group.rollback().await;
+            return tell(answers, Err(error));
+        }
+        if answers.len() < GROUP {
+            next = jobs.try_recv().ok();
+        }
+    }
+    let committed = group.commit().await;
+    tell(answers, committed);
+}
+
+fn tell(answers: Vec<Answer>, committed: sqlx::Result<()>) {
+    let error = committed.err().map(|error| error.to_string());
+    for answer in answers {
+        answer(match &error {
+            None => Ok(()),
+            Some(error) => Err(Error::new(ErrorKind::Unavailable, error.clone())),
+        });
+    }
+}
