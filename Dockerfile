@@ -36,7 +36,8 @@ COPY --from=build /build/target/release/gatehouse /gatehouse
 # empty one is copied in; a new named volume takes over its owner.
 COPY --from=build --chown=65532:65532 /empty /data
 VOLUME /data
-ENV GATEHOUSE__STORAGE__LOCAL__ROOT=/data/objects
+ENV GATEHOUSE__STORAGE__LOCAL__ROOT=/data/objects \
+    GATEHOUSE__DATABASE__URL=sqlite:///data/gatehouse.db
 
 # Settings are read from /settings.toml, if one is mounted there, and from the environment.
 WORKDIR /

@@ -22,7 +22,11 @@ use tracing_actix_web::TracingLogger;
 
 use crate::{
     connection::{ClientStream, Exchange, Limits},
-    consumers,
+    consumers::{
+        self,
+        records::{Reconciler, Records},
+    },
+    database::{self, Database, Migration, Role},
     edge::{self, Cors, Edge, RequestSpan},
     gateway::{self, AuthMode, Gateway, Module, Registry, ServicesSettings, TrustedProxies},
     operations::{self, Readiness},
@@ -76,6 +80,9 @@ pub enum Error {
     /// The store cannot be used as set up.
     #[error(transparent)]
     Storage(#[from] storage::BuildError),
+    /// The database cannot be used as set up.
+    #[error("setting database.url {0}")]
+    Database(#[from] database::BuildError),
     /// The server cannot be started.
     #[error("cannot start the server: {0}")]
     Server(#[from] io::Error),
@@ -84,7 +91,8 @@ pub enum Error {
 /// What all workers of a listener share.
 #[derive(Clone)]
 struct Shared {
-    uploads: web::Data<consumers::Uploads>,
+    /// None where the consumers module is not served.
+    uploads: Option<web::Data<consumers::Uploads>>,
     readiness: web::Data<Readiness>,
     gateway: Gateway,
     cors: Option<Arc<Cors>>,
@@ -100,6 +108,7 @@ struct Shared {
 pub struct Application {
     server: Server,
     storage: SharedStorage,
+    reconciler: Option<Reconciler>,
     registry: Arc<Registry>,
     stopper: Stopper,
 }
@@ -121,19 +130,31 @@ impl Application {
         let consumers_address =
             consumers_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
+        let database = if settings.serve_consumers() {
+            Some(Database::open(&settings.database, migrations(), Role::Server).await?)
+        } else {
+            None
+        };
         let images = settings.consumers.images;
         let memory = usize::try_from(images.upload_memory.as_u64()).unwrap_or(usize::MAX);
         let budget = Budget::new(memory);
         let storage = settings.storage.build(Arc::clone(&budget)).await?;
         let work = TaskTracker::new();
-        let uploads = consumers::Uploads::new(Arc::clone(&storage), budget, work.clone(), images);
+        let records =
+            database.clone().map(|database| Records::new(database, Role::Server, settings.quotas));
+        let reconciler =
+            records.clone().map(|records| Reconciler::new(records, Arc::clone(&storage)));
+        let uploads = records.map(|records| {
+            let storage = Arc::clone(&storage);
+            web::Data::new(consumers::Uploads::new(storage, records, budget, work.clone(), images))
+        });
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
         let draining = CancellationToken::new();
         let cors = Cors::new(&settings.server.cors);
         let shared = Shared {
-            uploads: web::Data::new(uploads),
-            readiness: web::Data::new(Readiness::new(Arc::clone(&storage))),
+            uploads,
+            readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database)),
             gateway: Gateway::new(
                 gateway::PREFIX,
                 Arc::clone(&registry),
@@ -170,12 +191,14 @@ impl Application {
             server: server.handle(),
             listeners: listeners.into(),
             storage: Arc::clone(&storage),
+            reconciler: reconciler.clone(),
+            settled: CancellationToken::new(),
             shared,
             drain_delay: settings.server.drain_delay,
             timeout,
         };
         announce(address, consumers_address, settings.auth.mode);
-        Ok(Self { server, storage, registry, stopper })
+        Ok(Self { server, storage, reconciler, registry, stopper })
     }
 
     /// The services table that requests are routed by.
@@ -194,6 +217,9 @@ impl Application {
     /// When the server fails.
     pub async fn run(self) -> io::Result<()> {
         actix_rt::spawn(sweep(self.storage));
+        if let Some(reconciler) = self.reconciler {
+            actix_rt::spawn(reconciler.run(self.stopper.settled.clone()));
+        }
         self.server.await
     }
 }
@@ -204,6 +230,9 @@ pub struct Stopper {
     server: ServerHandle,
     listeners: Arc<[TcpListener]>,
     storage: SharedStorage,
+    reconciler: Option<Reconciler>,
+    /// Ends the reconciler's work.
+    settled: CancellationToken,
     shared: Shared,
     drain_delay: Duration,
     timeout: Duration,
@@ -233,6 +262,12 @@ impl Stopper {
                 tracing::warn!("unfinished uploads may be left in the store");
             }
         }
+        self.settled.cancel();
+        if let Some(reconciler) = self.reconciler
+            && timeout(CLEAR_WITHIN, reconciler.leave()).await.is_err()
+        {
+            tracing::warn!("unfinished changes are left to be settled after the next start");
+        }
         tracing::info!("stopped");
     }
 
@@ -255,6 +290,11 @@ impl Stopper {
             }
         }
     }
+}
+
+/// The migrations of all modules' tables.
+pub fn migrations() -> Vec<Migration> {
+    consumers::records::MIGRATIONS.to_vec()
 }
 
 /// Binds an address, so that a failure names its setting.
@@ -332,9 +372,11 @@ fn app(
         InitError = (),
     >,
 > {
-    App::new()
-        .app_data(shared.uploads)
-        .app_data(shared.readiness)
+    let mut app = App::new();
+    if let Some(uploads) = shared.uploads {
+        app = app.app_data(uploads);
+    }
+    app.app_data(shared.readiness)
         .configure(operations::routes)
         .service(shared.gateway.scope(MODULES))
         .default_service(web::to(operations::not_found))

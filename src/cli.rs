@@ -18,7 +18,8 @@ use tokio::{
 
 use crate::{
     app::{self, Application, Stopper},
-    edge,
+    database::{Database, Role},
+    edge, problem,
     reload::Reload,
     settings::{self, Settings, Sources},
 };
@@ -54,6 +55,8 @@ enum Command {
     Serve,
     /// Check the settings and print those in effect, without secrets
     Check,
+    /// Bring the database's schema up to date, as every start does, and end
+    Migrate,
     /// Ask the running server whether it is ready: exit status 0 if so, 1 if not
     Healthcheck,
 }
@@ -64,6 +67,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(&sources),
         Command::Check => with_settings(&sources, |settings| check(&settings)),
+        Command::Migrate => with_settings(&sources, |settings| migrate(&settings, &sources)),
         Command::Healthcheck => {
             with_settings(&sources, |settings| healthcheck(settings.server.listen))
         }
@@ -90,6 +94,28 @@ fn check(settings: &Settings) -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         },
         Err(error) => fail(&format!("the settings cannot be printed: {error}"), 1),
+    }
+}
+
+fn migrate(settings: &Settings, sources: &Sources) -> ExitCode {
+    let migrated = actix_rt::System::new().block_on(async {
+        let database = Database::open(&settings.database, app::migrations(), Role::Command);
+        let database = database
+            .await
+            .map_err(|error| (cannot_start(&app::Error::Database(error), sources), BAD_SETTINGS))?;
+        let url = &settings.database.url;
+        database
+            .ready()
+            .await
+            .map_err(|error| (format!("{url} was not migrated: {}", problem::chain(&error)), 1))
+    });
+    match migrated {
+        Ok(()) => {
+            // When standard output is closed there is nobody to tell.
+            let _ = writeln!(std::io::stdout(), "{} is up to date", settings.database.url);
+            ExitCode::SUCCESS
+        }
+        Err((message, status)) => fail(&message, status),
     }
 }
 
@@ -139,6 +165,7 @@ fn cannot_start(error: &app::Error, sources: &Sources) -> String {
     let key = match error {
         app::Error::Bind { key, .. } => (*key).to_owned(),
         app::Error::Storage(error) => format!("storage.{}", error.setting()),
+        app::Error::Database(_) => "database.url".to_owned(),
         app::Error::Server(_) => return error.to_string(),
     };
     format!("{error} ({key} is from {})", sources.origin(&key))

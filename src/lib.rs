@@ -8,6 +8,7 @@ pub mod app;
 pub mod cli;
 pub mod connection;
 pub mod consumers;
+pub mod database;
 pub mod edge;
 pub mod fault;
 pub mod gateway;

@@ -12,24 +12,26 @@ use std::{
 use actix_web::{HttpResponse, guard, http::header, web};
 
 use crate::{
+    database::Database,
     problem::{Kind, Problem},
     storage::SharedStorage,
 };
 
-/// How long the store may take to say that it is there.
+/// How long store and database may take to say that they are there.
 const READY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What readiness depends on. Shared by all workers.
 #[derive(Clone)]
 pub struct Readiness {
     storage: SharedStorage,
+    database: Option<Database>,
     stopping: Arc<AtomicBool>,
 }
 
 impl Readiness {
-    /// Ready when `storage` is.
-    pub fn new(storage: SharedStorage) -> Self {
-        Self { storage, stopping: Arc::default() }
+    /// Ready when `storage` is, and the database where the process has one.
+    pub fn new(storage: SharedStorage, database: Option<Database>) -> Self {
+        Self { storage, database, stopping: Arc::default() }
     }
 
     /// Turns red for good: a stop was asked for.
@@ -41,11 +43,17 @@ impl Readiness {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(Problem::new(Kind::Overloaded).detail("The server is shutting down."));
         }
-        let unavailable = Problem::new(Kind::StorageUnavailable);
-        match tokio::time::timeout(READY_TIMEOUT, self.storage.ready()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(unavailable.because(error)),
-            Err(elapsed) => Err(unavailable.because(elapsed)),
+        let unavailable = || Problem::new(Kind::StorageUnavailable);
+        let both = async {
+            self.storage.ready().await.map_err(|e| unavailable().because(e))?;
+            match &self.database {
+                Some(database) => database.ready().await.map_err(|e| unavailable().because(e)),
+                None => Ok(()),
+            }
+        };
+        match tokio::time::timeout(READY_TIMEOUT, both).await {
+            Ok(ready) => ready,
+            Err(elapsed) => Err(unavailable().because(elapsed)),
         }
     }
 }

@@ -65,6 +65,10 @@ impl Reload {
         // Before it is read for the settings: what changes between the two is seen again.
         self.file.remember();
         match self.load() {
+            Ok(settings) if settings.serve_consumers() && !running.serve_consumers() => {
+                let reason = "consumers becomes a module of this process, which started without its records; restart it";
+                tracing::error!(reason, "reload refused; the services table stays as it was");
+            }
             Ok(settings) => {
                 tell_changes(&registry.replace(&settings.services));
                 tell_waiting(&running.differing_keys(&settings));

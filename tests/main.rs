@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says so by failing")]
 
 mod bad_input;
+mod database;
 mod framing;
 mod gateway;
 mod harness;

@@ -10,12 +10,13 @@ use std::{
 /// What each module of `src/` may import of the others. A module that is not here imports none.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "edge", "reload", "settings"]),
+    ("cli", &["app", "database", "edge", "problem", "reload", "settings"]),
     (
         "app",
         &[
             "connection",
             "consumers",
+            "database",
             "edge",
             "gateway",
             "operations",
@@ -26,14 +27,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("reload", &["gateway", "settings"]),
     ("connection", &[]),
-    ("settings", &["consumers", "edge", "gateway", "storage", "telemetry"]),
+    ("settings", &["consumers", "database", "edge", "gateway", "storage", "telemetry"]),
     ("telemetry", &["problem", "settings"]),
-    ("operations", &["problem", "storage"]),
+    ("operations", &["database", "problem", "storage"]),
     ("edge", &["connection", "problem", "settings", "telemetry"]),
     ("tenant", &["problem"]),
     ("gateway", &["connection", "edge", "problem", "settings", "tenant"]),
     ("fault", &[]),
-    ("consumers", &["edge", "fault", "problem", "settings", "storage", "tenant"]),
+    ("consumers", &["database", "edge", "fault", "problem", "settings", "storage", "tenant"]),
+    ("database", &[]),
     ("storage", &[]),
     ("problem", &[]),
 ];

@@ -1,6 +1,10 @@
 //! The module's error, and what the client is told of it.
 
+use std::error::Error as _;
+
+use super::records;
 use crate::{
+    database,
     problem::{Kind, Problem},
     storage::{self, ErrorKind},
 };
@@ -41,6 +45,9 @@ pub enum Error {
     /// The store failed.
     #[error("the store failed")]
     Storage(#[from] storage::Error),
+    /// The record could not be read or changed.
+    #[error("the record failed")]
+    Records(#[from] records::Error),
     /// A step of the upload ended without an answer: a defect.
     #[error("the commit was lost")]
     CommitLost,
@@ -63,18 +70,38 @@ impl From<Error> for Problem {
             Error::BodyBroken(_) => known(Kind::MultipartInvalid).detail(
                 "The body broke off before its end; send it whole. Nothing of it was kept.",
             ),
-            Error::Storage(ref cause) => {
-                let kind = match cause.kind() {
-                    ErrorKind::NotFound => Kind::NotFound,
-                    ErrorKind::AlreadyExists => Kind::AlreadyExists,
-                    ErrorKind::Changed | ErrorKind::Unavailable => Kind::StorageUnavailable,
-                    ErrorKind::Overloaded => Kind::Overloaded,
-                    ErrorKind::KeyTooLong => Kind::FileNameInvalid,
-                    ErrorKind::Internal => Kind::Internal,
-                };
-                known(kind).because(error)
-            }
+            Error::Storage(ref cause) => known(kind_of_storage(cause)).because(error),
+            Error::Records(ref cause) => known(kind_of_records(cause)).because(error),
             Error::CommitLost => known(Kind::Internal).because(error),
         }
+    }
+}
+
+fn kind_of_storage(error: &storage::Error) -> Kind {
+    // The journal of an upload failed, not the store.
+    if let Some(error) = error.source().and_then(|cause| cause.downcast_ref()) {
+        return kind_of_records(error);
+    }
+    match error.kind() {
+        ErrorKind::NotFound => Kind::NotFound,
+        ErrorKind::AlreadyExists => Kind::AlreadyExists,
+        ErrorKind::Unavailable | ErrorKind::Changed => Kind::StorageUnavailable,
+        ErrorKind::Overloaded => Kind::Overloaded,
+        ErrorKind::KeyTooLong => Kind::FileNameInvalid,
+        ErrorKind::Internal => Kind::Internal,
+    }
+}
+
+fn kind_of_records(error: &records::Error) -> Kind {
+    match error {
+        records::Error::Taken => Kind::AlreadyExists,
+        records::Error::Condition => Kind::PreconditionFailed,
+        records::Error::Quota => Kind::QuotaExceeded,
+        records::Error::NotFound => Kind::NotFound,
+        records::Error::Lost | records::Error::Busy => Kind::StorageUnavailable,
+        records::Error::Database(error) => match error.kind() {
+            database::ErrorKind::Unavailable => Kind::StorageUnavailable,
+            database::ErrorKind::Taken | database::ErrorKind::Internal => Kind::Internal,
+        },
     }
 }

@@ -12,12 +12,12 @@ use super::{
     error::Error,
     multipart,
     names::CustomerId,
-    upload::{StoredImage, Uploads},
+    records::Image,
+    upload::Uploads,
 };
 use crate::{
     edge::Labels,
     problem::{Kind, Problem},
-    storage,
     tenant::Tenant,
 };
 
@@ -135,26 +135,26 @@ struct Created<'a> {
     customer_id: &'a str,
     id: String,
     file_name: &'a str,
-    content_type: &'static str,
+    content_type: &'a str,
     size: u64,
-    sha256: String,
+    sha256: Option<&'a str>,
     width: u32,
     height: u32,
     created_at: String,
 }
 
-fn created(image: &StoredImage) -> HttpResponse {
+fn created(image: &Image) -> HttpResponse {
     HttpResponse::Created().json(Created {
         message: "Image uploaded successfully",
         stored_name: image.key.as_str(),
-        customer_id: image.customer.as_str(),
+        customer_id: &image.customer,
         id: image.id.to_string(),
-        file_name: image.display_name.as_str(),
-        content_type: image.image_type.content_type(),
+        file_name: &image.display_name,
+        content_type: &image.content_type,
         size: image.size,
-        sha256: storage::hex(&image.sha256),
-        width: image.dimensions.width,
-        height: image.dimensions.height,
+        sha256: image.sha256.as_deref(),
+        width: image.width,
+        height: image.height,
         created_at: humantime::format_rfc3339_millis(image.created_at).to_string(),
     })
 }

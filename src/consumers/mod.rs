@@ -1,6 +1,6 @@
 //! The consumers module: tenants' images, taken in for their customers.
 //!
-//! It may know `storage`, `problem`, `tenant`, `edge` and `settings`; it never sees the gateway,
+//! It may know `storage`, `database`, `problem`, `tenant`, `edge` and `settings`; it never sees the gateway,
 //! which mounts [`routes`] behind its checks.
 
 mod body;
@@ -9,6 +9,7 @@ mod handlers;
 mod image;
 pub mod multipart;
 mod names;
+pub mod records;
 mod settings;
 mod upload;
 
@@ -16,6 +17,7 @@ use actix_web::web;
 
 pub use error::Error;
 pub use names::{CustomerId, FileName, image_key};
+pub use records::Quotas;
 pub use settings::{ImageSettings, OnConflict, Settings};
 pub use upload::Uploads;
 

@@ -3,71 +3,51 @@
 //! The bytes decide what the image is, before any of them reaches the store; nothing is decoded.
 //! Knows the store's trait and the parsed names; knows no HTTP beyond the body's stream.
 
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use super::{
     error::Error,
     image::{self, Dimensions, ImageType, Inspector},
     multipart::{Limits, Multipart},
     names::{CustomerId, FileName, image_key},
+    records::{self, Check, Image, Intent, NewImage, Records},
     settings::{ImageSettings, OnConflict},
 };
 use crate::{
-    storage::{Budget, Commit, NewObject, ObjectKey, SharedStorage, Upload},
+    fault,
+    storage::{Budget, Commit, Journal, NewObject, ObjectKey, SharedStorage, Upload},
     tenant::TenantId,
 };
 
 /// The rules of the settings and the store, shared by all workers.
 pub struct Uploads {
     storage: SharedStorage,
+    records: Records,
     budget: Arc<Budget>,
     commits: TaskTracker,
     accept: Vec<ImageType>,
     settings: ImageSettings,
 }
 
-/// A finished upload.
-#[derive(Debug)]
-pub struct StoredImage {
-    /// Its id.
-    pub id: Uuid,
-    /// Where it is kept.
-    pub key: ObjectKey,
-    /// Whose it is.
-    pub customer: CustomerId,
-    /// The name to show.
-    pub display_name: FileName,
-    /// What the bytes are.
-    pub image_type: ImageType,
-    /// How large it is on a screen.
-    pub dimensions: Dimensions,
-    /// Bytes.
-    pub size: u64,
-    /// Of all bytes.
-    pub sha256: [u8; 32],
-    /// When it was stored.
-    pub created_at: SystemTime,
-}
-
 impl Uploads {
-    /// Uploads into `storage` by these settings, which have been checked. Commits run as tasks of
-    /// `commits`, for the shutdown to wait for.
+    /// Uploads into `storage`, recorded in `records`, by these settings, which have been checked.
+    /// Commits run as tasks of `commits`, for the shutdown to wait for.
     pub fn new(
         storage: SharedStorage,
+        records: Records,
         budget: Arc<Budget>,
         commits: TaskTracker,
         settings: ImageSettings,
     ) -> Self {
         let accept =
             settings.accept.iter().filter_map(|t| ImageType::from_content_type(t)).collect();
-        Self { storage, budget, commits, accept, settings }
+        Self { storage, records, budget, commits, accept, settings }
     }
 
     /// The settings it goes by.
@@ -86,7 +66,7 @@ impl Uploads {
         body: S,
         boundary: &str,
         size_hint: Option<u64>,
-    ) -> Result<StoredImage, Error>
+    ) -> Result<Image, Error>
     where
         S: Stream<Item = Result<Bytes, Error>> + Unpin,
     {
@@ -144,7 +124,7 @@ impl Uploads {
         name: &[u8],
         mut body: S,
         size_hint: Option<u64>,
-    ) -> Result<StoredImage, Error>
+    ) -> Result<Image, Error>
     where
         S: Stream<Item = Result<Bytes, Error>> + Unpin,
     {
@@ -173,7 +153,10 @@ impl Uploads {
                 "The key that the names make is over 1,024 bytes; choose shorter ones.",
             )
         })?;
+        let limit = self.settings.max_file_size.as_u64();
+        let expected = size_hint.map_or(limit, |hint| hint.min(limit));
         Ok(Incoming {
+            intent: self.records.intent(tenant, &key, expected),
             key,
             name,
             share: self.budget.share(tenant.as_str()),
@@ -203,6 +186,7 @@ impl Uploads {
 
 /// An image of which some bytes have come.
 struct Incoming {
+    intent: Arc<Intent>,
     key: ObjectKey,
     name: FileName,
     share: crate::storage::Share,
@@ -241,8 +225,8 @@ impl Incoming {
             content_type: image_type.content_type(),
             size_hint: self.size_hint,
             share: self.share.clone(),
-            upload: Uuid::now_v7(),
-            journal: None,
+            upload: self.intent.id(),
+            journal: Some(Arc::clone(&self.intent) as Arc<dyn Journal>),
         };
         let upload = self.upload.insert(uploads.storage.begin(new).await?);
         for chunk in self.head.drain(..) {
@@ -262,33 +246,62 @@ impl Incoming {
         uploads: &Uploads,
         customer: CustomerId,
         display_name: Option<FileName>,
-    ) -> Result<StoredImage, Error> {
+    ) -> Result<Image, Error> {
         let (image_type, dimensions) = self.inspector.finish()?;
         let upload = self.upload.take().ok_or(Error::ImageUnsupported)?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.hash.finish().as_ref());
-        let commit =
-            Commit { sha256, if_absent: uploads.settings.on_conflict == OnConflict::Reject };
-        // Once begun, a commit runs to its end even if the client leaves meanwhile.
+        let if_absent = uploads.settings.on_conflict == OnConflict::Reject;
+        let new = NewImage {
+            customer: customer.as_str().to_owned(),
+            display_name: display_name.unwrap_or(self.name).as_str().to_owned(),
+            content_type: image_type.content_type(),
+            size: self.size,
+            sha256,
+            width: dimensions.width,
+            height: dimensions.height,
+        };
+        let check: Check = Arc::new(move |old| match old {
+            Some(_) if if_absent => Err(records::Error::Taken),
+            _ => Ok(()),
+        });
+        let commit = Commit { sha256, if_absent };
+        // Once begun, a commit runs to its end even if the client leaves meanwhile. In a box,
+        // since a task is moved a few times.
         let (done, outcome) = oneshot::channel();
-        let finish = upload.finish(commit);
+        let task = Box::pin(commit_recorded(self.intent, upload, new, check, commit));
         uploads.commits.spawn(async move {
             // The client may be gone; then nobody waits for the outcome.
-            let _ = done.send(finish.await);
+            let _ = done.send(task.await);
         });
-        let stored = outcome.await.map_err(|_| Error::CommitLost)??;
-        Ok(StoredImage {
-            id: Uuid::now_v7(),
-            key: self.key,
-            customer,
-            display_name: display_name.unwrap_or(self.name),
-            image_type,
-            dimensions,
-            size: stored.size,
-            sha256,
-            created_at: SystemTime::now(),
-        })
+        outcome.await.map_err(|_| Error::CommitLost)?
     }
+}
+
+/// The last step of an upload: its intent, its object, its record.
+async fn commit_recorded(
+    intent: Arc<Intent>,
+    upload: Box<dyn Upload>,
+    new: NewImage,
+    check: Check,
+    commit: Commit,
+) -> Result<Image, Error> {
+    let _turn = intent.prepare(new, check).await?;
+    fault::point("commit.after_intent");
+    let stored = match upload.finish(commit).await {
+        Ok(stored) => stored,
+        Err(error) => {
+            // Else it has to be found out what came of it.
+            if !error.may_take_effect() {
+                intent.give_up().await?;
+            }
+            return Err(error.into());
+        }
+    };
+    fault::point("commit.after_object");
+    let image = intent.complete(&stored).await?;
+    fault::point("commit.after_record");
+    Ok(image)
 }
 
 impl Uploads {

@@ -73,7 +73,8 @@ impl From<sqlx::Error> for Error {
 /// <https://sqlite.org/rescode.html>: BUSY, LOCKED, NOMEM, IOERR, FULL and CANTOPEN, in their
 /// lowest byte.
 fn is_passing_in_sqlite(code: &str) -> bool {
-    code.len() < 5 && code.parse::<u32>().is_ok_and(|c| matches!(c & 0xff, 5 | 6 | 7 | 10 | 13 | 14))
+    code.len() < 5
+        && code.parse::<u32>().is_ok_and(|c| matches!(c & 0xff, 5 | 6 | 7 | 10 | 13 | 14))
 }
 
 /// The PostgreSQL manual's appendix A: connection exceptions, rolled back transactions,

@@ -38,7 +38,13 @@ pub(super) async fn run(
             Dialect::Postgres => migration.postgres,
         };
         let sql = AssertSqlSafe(sql).into_sql_str();
-        Step::new(migration.version, Cow::Borrowed(migration.name), MigrationType::Simple, sql, false)
+        Step::new(
+            migration.version,
+            Cow::Borrowed(migration.name),
+            MigrationType::Simple,
+            sql,
+            false,
+        )
     });
     let mut steps: Vec<_> = steps.collect();
     steps.sort_unstable_by_key(|step| step.version);

@@ -28,9 +28,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use secrecy::ExposeSecret;
 use sqlx::{
-    AnyConnection, AnyPool, Connection, Executor,
-    any::AnyPoolOptions,
-    migrate::MigrateError,
+    AnyConnection, AnyPool, Connection, Executor, any::AnyPoolOptions, migrate::MigrateError,
 };
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
@@ -127,9 +125,8 @@ impl Database {
             DatabaseUrl::Sqlite(file) => prepare_file(file, role)?,
             DatabaseUrl::Postgres(_) => None,
         };
-        let home = Home::start().map_err(|e| {
-            BuildError::Unusable(settings.url.to_string(), e.to_string())
-        })?;
+        let home = Home::start()
+            .map_err(|e| BuildError::Unusable(settings.url.to_string(), e.to_string()))?;
         let url = settings.url.for_sqlx();
         let max_connections = match dialect {
             Dialect::Sqlite => READERS,
@@ -154,8 +151,7 @@ impl Database {
             Err(error) => return Err(unusable(error.to_string())),
         };
         let migrated = AtomicBool::new(false);
-        let database =
-            Self(Arc::new(Inner { dialect, pool, writer, migrated, home, _lock: lock }));
+        let database = Self(Arc::new(Inner { dialect, pool, writer, migrated, home, _lock: lock }));
         database.migrate_or_wait(migrations).await?;
         Ok(database)
     }

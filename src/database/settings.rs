@@ -22,10 +22,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            url: DatabaseUrl::Sqlite(PathBuf::from("data/gatehouse.db")),
-            max_connections: 10,
-        }
+        Self { url: DatabaseUrl::Sqlite(PathBuf::from("data/gatehouse.db")), max_connections: 10 }
     }
 }
 

@@ -168,6 +168,11 @@ impl ServicesSettings {
         }
     }
 
+    /// Whether a service is this module of the process.
+    pub fn have_module(&self, name: &str) -> bool {
+        self.0.values().any(|service| service.module.as_deref() == Some(name))
+    }
+
     /// Checks names, modules, URLs and limits.
     ///
     /// # Errors

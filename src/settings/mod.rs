@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use layers::{DEFAULT_FILE, Sources};
 
-use crate::{consumers, edge, gateway, storage, telemetry};
+use crate::{consumers, database, edge, gateway, storage, telemetry};
 use layers::Layers;
 
 /// The modules of this process, as `services.*.module` names them.
@@ -39,6 +39,10 @@ pub struct Settings {
     pub consumers: consumers::Settings,
     /// Where image bytes are kept.
     pub storage: storage::Settings,
+    /// Where records are kept.
+    pub database: database::Settings,
+    /// The most that each tenant's images may come to.
+    pub quotas: consumers::Quotas,
     /// Logs.
     pub telemetry: telemetry::Settings,
 }
@@ -185,7 +189,15 @@ impl Settings {
         self.storage
             .validate()
             .map_err(|(key, message)| Invalid::new(format!("storage.{key}"), message))?;
+        self.database
+            .validate()
+            .map_err(|(key, message)| Invalid::new(format!("database.{key}"), message))?;
         self.telemetry.validate()
+    }
+
+    /// Whether the consumers module is served by this process, and so needs its store and records.
+    pub fn serve_consumers(&self) -> bool {
+        self.consumers.listen.is_some() || self.services.have_module(consumers::NAME)
     }
 
     /// The settings in effect as TOML, without the secrets.

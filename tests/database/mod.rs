@@ -7,7 +7,7 @@ use sqlx::{AnyConnection, Connection};
 
 use crate::harness::builder::Builder;
 use crate::harness::postgres::{Postgres, postgres};
-use crate::harness::{App, http, images, upload};
+use crate::harness::{App, images, request, upload};
 
 /// Settings for each kind of database, and the URL to ask it by.
 async fn each() -> Vec<(Builder, String)> {
@@ -60,7 +60,7 @@ async fn a_schema_of_a_later_version_is_refused() {
 #[tokio::test]
 async fn a_second_server_on_a_sqlite_file_is_refused() {
     let app = App::local().await;
-    let file = format!("sqlite://{}", app.folder().join("gatehouse.db").display());
+    let file = format!("sqlite://{}", app.folder().join("data/gatehouse.db").display());
     let second = App::builder().set("DATABASE__URL", &file).set("SERVER__LISTEN", "127.0.0.1:0");
     let ended = second.run(&[]);
     assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
@@ -101,9 +101,9 @@ async fn a_database_that_is_away_is_waited_for() {
     let url = postgres.fresh_database().await;
     postgres.stop();
     let app = App::builder().set("DATABASE__URL", &url).start().await;
-    let send = || upload::main_job("a.gif", &images::gif(1, 1, 9)).send(app.addr);
+    let send = async || upload::main_job("a.gif", &images::gif(1, 1, 9)).send(app.addr).await;
     for _ in 0..2 {
-        assert_eq!(http::get(app.addr, "/readyz").await.status, 503);
+        assert_eq!(request::Request::get("/readyz").send(app.addr).await.status, 503);
         let refused = send().await;
         assert_eq!(refused.status, 503, "{}", refused.text());
         assert!(refused.text().contains("/problems/storage-unavailable"), "{}", refused.text());
@@ -113,7 +113,7 @@ async fn a_database_that_is_away_is_waited_for() {
 
     postgres.restart().await;
     let until = std::time::Instant::now() + Duration::from_secs(20);
-    while http::get(app.addr, "/readyz").await.status != 200 {
+    while request::Request::get("/readyz").send(app.addr).await.status != 200 {
         assert!(std::time::Instant::now() < until, "stays red: {}", app.log_text());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -246,5 +246,5 @@ fn no_key_ever_leaves_its_tenants_prefix() {
     outcome.unwrap_or_else(|failure| panic!("{failure}"));
     // Nothing anywhere but where the answers said.
     let beside = std::fs::read_dir(app.folder()).unwrap().flatten().count();
-    assert_eq!(beside, 2, "more than settings.toml and the objects' root");
+    assert_eq!(beside, 3, "more than settings.toml, the records and the objects' root");
 }

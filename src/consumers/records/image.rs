@@ -6,7 +6,11 @@ use sqlx::{AnyConnection, Row, any::AnyRow};
 use uuid::Uuid;
 
 use super::Result;
-use crate::{database::{Error, ErrorKind}, storage::ObjectKey, tenant::TenantId};
+use crate::{
+    database::{Error, ErrorKind},
+    storage::ObjectKey,
+    tenant::TenantId,
+};
 
 /// All columns of a record, for a SELECT.
 macro_rules! columns {

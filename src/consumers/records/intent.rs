@@ -34,6 +34,8 @@ use crate::{
 
 /// How long a change waits for its turn at a name, across processes.
 const TURN: Duration = Duration::from_secs(30);
+/// How long it waits where the change before has failed, and is to be settled.
+const LEFT_OVER: Duration = Duration::from_secs(2);
 
 /// What has to hold of the image that has the name now, if any.
 pub type Check = Arc<dyn Fn(Option<&Image>) -> Result<()> + Send + Sync>;
@@ -148,14 +150,16 @@ impl Intent {
         Ok(())
     }
 
-    /// Takes the note back: nothing came of it, and nothing can any more.
+    /// Makes way for others: the object did not come, and will not. Parts of it that are still
+    /// in the store are cleared away by the reconciler.
     ///
     /// # Errors
     /// When the database fails; the reconciler then settles it.
-    pub async fn cancel(&self) -> Result<()> {
-        self.records.cancel(self.id).await?;
-        self.end();
-        Ok(())
+    pub async fn give_up(&self) -> Result<()> {
+        let id = self.id;
+        self.records
+            .write(move |connection| Box::pin(async move { give_up(connection, id).await }))
+            .await
     }
 
     fn end(&self) {
@@ -176,36 +180,35 @@ impl Intent {
     /// that has the name by then.
     async fn in_turn<W>(&self, work: W) -> Result<Turn>
     where
-        W: for<'c> Fn(
-                &'c mut AnyConnection,
-                Option<Image>,
-            ) -> Result<BoxFuture<'c, Result<()>>>
+        W: for<'c> Fn(&'c mut AnyConnection, Option<Image>) -> Result<BoxFuture<'c, Result<()>>>
             + Send
             + Sync
             + 'static,
     {
-        let until = Instant::now() + TURN;
-        let turn = self.records.names().turn(&self.key, until).await.ok_or(Error::Busy)?;
+        let began = Instant::now();
+        let turn = self.records.names().turn(&self.key, began + TURN).await.ok_or(Error::Busy)?;
         let work = Arc::new(work);
         let mut pause = Duration::from_millis(5);
         loop {
-            self.records.check_alive()?;
+            self.records.check_alive().await?;
             let (id, key, work) = (self.id, self.key.clone(), Arc::clone(&work));
-            let taken = self.records.write(move |connection| {
+            let lease = self.records.write(move |connection| {
                 Box::pin(async move {
                     // First of all statements, so that no two transactions wait for one another.
-                    if !take_lease(connection, &key, id).await? {
-                        return Ok(false);
+                    let lease = take_lease(connection, &key, id).await?;
+                    if lease == Lease::Taken {
+                        let old = image::named(connection, key.as_str()).await?;
+                        work(connection, old)?.await?;
                     }
-                    let old = image::named(connection, key.as_str()).await?;
-                    work(connection, old)?.await?;
-                    Ok(true)
+                    Ok(lease)
                 })
             });
-            if taken.await? {
-                return Ok(turn);
-            }
-            if Instant::now() > until {
+            let patience = match lease.await? {
+                Lease::Taken => return Ok(turn),
+                Lease::Anothers => TURN,
+                Lease::LeftOver => LEFT_OVER,
+            };
+            if began.elapsed() > patience {
                 return Err(Error::Busy);
             }
             sleep(pause + Duration::from_millis(fastrand::u64(0..5))).await;
@@ -217,7 +220,8 @@ impl Intent {
 impl Journal for Intent {
     fn opening(&self) -> BoxFuture<'_, std::result::Result<(), Box<dyn StdError + Send + Sync>>> {
         Box::pin(async move {
-            let (row, expected, quotas) = (self.note("upload"), self.expected, self.records.quotas());
+            let (row, expected, quotas) =
+                (self.note("upload"), self.expected, self.records.quotas());
             let written = self.records.write(move |connection| {
                 Box::pin(async move {
                     let old = image::named(connection, row.key.as_str()).await?;
@@ -284,8 +288,8 @@ impl Note {
     ) -> Result<()> {
         const SQL: &str = "\
             INSERT INTO intents (id, kind, tenant, stored_name, owner, target, customer, display_name, \
-            content_type, size, sha256, width, height, reserved_bytes, reserved_images, created_at, looks) \
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 0) \
+            content_type, size, sha256, width, height, reserved_bytes, reserved_images, created_at) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
             ON CONFLICT (id) DO UPDATE SET customer = excluded.customer, \
             display_name = excluded.display_name, content_type = excluded.content_type, \
             size = excluded.size, sha256 = excluded.sha256, width = excluded.width, \
@@ -314,11 +318,40 @@ impl Note {
     }
 }
 
-async fn take_lease(connection: &mut AnyConnection, key: &ObjectKey, id: Uuid) -> Result<bool> {
-    const SQL: &str =
-        "INSERT INTO leases (stored_name, intent) VALUES ($1, $2) ON CONFLICT (stored_name) DO NOTHING";
-    let taken = sqlx::query(SQL).bind(key.as_str()).bind(id.to_string()).execute(connection).await?;
-    Ok(taken.rows_affected() == 1)
+/// Whose turn it is at a name.
+#[derive(PartialEq)]
+enum Lease {
+    /// The asker's.
+    Taken,
+    /// That of a change that is under way.
+    Anothers,
+    /// That of a change that is to be settled.
+    LeftOver,
+}
+
+async fn take_lease(connection: &mut AnyConnection, key: &ObjectKey, id: Uuid) -> Result<Lease> {
+    const TAKE: &str = "INSERT INTO leases (stored_name, intent) VALUES ($1, $2) ON CONFLICT (stored_name) DO NOTHING";
+    const LEFT: &str = "\
+        SELECT 1 FROM leases JOIN intents ON intents.id = leases.intent \
+        WHERE leases.stored_name = $1 AND intents.left_at IS NOT NULL";
+    let take = sqlx::query(TAKE).bind(key.as_str()).bind(id.to_string());
+    if take.execute(&mut *connection).await?.rows_affected() == 1 {
+        return Ok(Lease::Taken);
+    }
+    let left = sqlx::query(LEFT).bind(key.as_str()).fetch_optional(connection).await?;
+    Ok(if left.is_some() { Lease::LeftOver } else { Lease::Anothers })
+}
+
+/// Gives the lease back, and leaves a note only of parts that the store may have.
+async fn give_up(connection: &mut AnyConnection, id: Uuid) -> Result<()> {
+    for sql in [
+        "DELETE FROM leases WHERE intent = $1",
+        "DELETE FROM intents WHERE id = $1 AND staged IS NULL",
+        "UPDATE intents SET size = NULL WHERE id = $1",
+    ] {
+        sqlx::query(sql).bind(id.to_string()).execute(&mut *connection).await?;
+    }
+    Ok(())
 }
 
 /// Removes an intent's row and its lease; whether it was there.
@@ -334,24 +367,24 @@ impl Records {
     pub(super) async fn complete(&self, id: Uuid, stored: &Stored) -> Result<Image> {
         let (stored, owner) = (stored.clone(), self.owner_id());
         self.write(move |connection| {
-                Box::pin(async move { complete(connection, id, owner, &stored).await })
-            })
-            .await
+            Box::pin(async move { complete(connection, id, owner, &stored).await })
+        })
+        .await
     }
 
     pub(super) async fn complete_deletion(&self, id: Uuid) -> Result<()> {
         let owner = self.owner_id();
         self.write(move |connection| {
-                Box::pin(async move { complete_deletion(connection, id, owner).await })
-            })
-            .await
+            Box::pin(async move { complete_deletion(connection, id, owner).await })
+        })
+        .await
     }
 
     pub(super) async fn cancel(&self, id: Uuid) -> Result<()> {
         self.write(move |connection| {
-                Box::pin(async move { remove(connection, id).await.map(drop) })
-            })
-            .await
+            Box::pin(async move { remove(connection, id).await.map(drop) })
+        })
+        .await
     }
 }
 

@@ -39,16 +39,17 @@ impl Records {
     /// # Errors
     /// When the database fails.
     pub async fn find(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Image>> {
-        const SQL: &str = concat!("SELECT ", columns!(), " FROM images WHERE id = $1 AND tenant = $2");
+        const SQL: &str =
+            concat!("SELECT ", columns!(), " FROM images WHERE id = $1 AND tenant = $2");
         let tenant = tenant.clone();
         self.read(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query(SQL).bind(id.to_string()).bind(tenant.as_str());
-                    let row = query.fetch_optional(connection).await?;
-                    row.as_ref().map(Image::of_row).transpose()
-                })
+            Box::pin(async move {
+                let query = sqlx::query(SQL).bind(id.to_string()).bind(tenant.as_str());
+                let row = query.fetch_optional(connection).await?;
+                row.as_ref().map(Image::of_row).transpose()
             })
-            .await
+        })
+        .await
     }
 
     /// The image that is kept under this key.
@@ -58,9 +59,9 @@ impl Records {
     pub async fn named(&self, key: &ObjectKey) -> Result<Option<Image>> {
         let key = key.clone();
         self.read(move |connection| {
-                Box::pin(async move { image::named(connection, key.as_str()).await })
-            })
-            .await
+            Box::pin(async move { image::named(connection, key.as_str()).await })
+        })
+        .await
     }
 
     /// The tenant's images, newest first by the time they were made, then by id.
@@ -70,22 +71,22 @@ impl Records {
     pub async fn list(&self, tenant: &TenantId, filter: Filter) -> Result<Vec<Image>> {
         let tenant = tenant.clone();
         self.read(move |connection| {
-                Box::pin(async move {
-                    // The text is made of constants; what the client chose is bound.
-                    let mut query = sqlx::query(AssertSqlSafe(statement(&filter)))
-                        .bind(tenant.as_str().to_owned())
-                        .bind(signed(filter.limit));
-                    if let Some(after) = filter.after {
-                        query = query.bind(millis(after.created_at)).bind(after.id.to_string());
-                    }
-                    for value in [filter.customer, filter.stored_name].into_iter().flatten() {
-                        query = query.bind(value);
-                    }
-                    let rows = query.fetch_all(connection).await?;
-                    rows.iter().map(Image::of_row).collect()
-                })
+            Box::pin(async move {
+                // The text is made of constants; what the client chose is bound.
+                let mut query = sqlx::query(AssertSqlSafe(statement(&filter)))
+                    .bind(tenant.as_str().to_owned())
+                    .bind(signed(filter.limit));
+                if let Some(after) = filter.after {
+                    query = query.bind(millis(after.created_at)).bind(after.id.to_string());
+                }
+                for value in [filter.customer, filter.stored_name].into_iter().flatten() {
+                    query = query.bind(value);
+                }
+                let rows = query.fetch_all(connection).await?;
+                rows.iter().map(Image::of_row).collect()
             })
-            .await
+        })
+        .await
     }
 }
 

@@ -54,7 +54,7 @@ mod tests {
 
     use super::*;
 
-    #[actix_rt::test]
+    #[tokio::test]
     async fn turns_come_one_after_another_and_leave_nothing() {
         let (names, key) = (Names::default(), ObjectKey::parse("a/customer/1/b").unwrap());
         let soon = || Instant::now() + Duration::from_millis(20);

@@ -5,13 +5,13 @@
 
 use std::{
     sync::Mutex,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::{Error, Records, Result};
+use super::{Error, Records, Result, image::millis};
 use crate::database::{self, Dialect, ErrorKind, Role};
 
 /// How often a process shows that it lives.
@@ -49,7 +49,8 @@ impl Records {
         let taken = self.write(move |connection| {
             Box::pin(async move {
                 if first && role == Role::Server && dialect == Dialect::Sqlite {
-                    let others = sqlx::query("DELETE FROM owners WHERE role = 'server' AND id <> $1");
+                    let others =
+                        sqlx::query("DELETE FROM owners WHERE role = 'server' AND id <> $1");
                     others.bind(id.to_string()).execute(&mut *connection).await?;
                 }
                 show(connection, id, role, dialect).await?;
@@ -63,10 +64,10 @@ impl Records {
     }
 
     /// Fails when others may have taken this process for dead.
-    pub(super) fn check_alive(&self) -> Result<()> {
+    pub(super) async fn check_alive(&self) -> Result<()> {
         let alive = match self.last_seen() {
             Some(seen) => !self.beats() || seen.elapsed() < ALIVE_FOR,
-            None => false,
+            None => self.beat().await.map(|_| true)?,
         };
         if alive {
             return Ok(());
@@ -79,13 +80,13 @@ impl Records {
     pub(super) async fn leave(&self) -> Result<()> {
         let id = self.owner().id;
         self.write(move |connection| {
-                Box::pin(async move {
-                    let own = sqlx::query("DELETE FROM owners WHERE id = $1").bind(id.to_string());
-                    own.execute(connection).await?;
-                    Ok(())
-                })
+            Box::pin(async move {
+                let own = sqlx::query("DELETE FROM owners WHERE id = $1").bind(id.to_string());
+                own.execute(connection).await?;
+                Ok(())
             })
-            .await
+        })
+        .await
     }
 
     fn last_seen(&self) -> Option<Instant> {
@@ -137,7 +138,8 @@ async fn bury(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
 
 async fn take_over(connection: &mut AnyConnection, id: Uuid) -> Result<u64> {
     const SQL: &str = "\
-        UPDATE intents SET owner = $1, settle_at = 0, looks = 0 \
+        UPDATE intents SET owner = $1, left_at = $2, settle_at = $2 \
         WHERE owner NOT IN (SELECT id FROM owners)";
-    Ok(sqlx::query(SQL).bind(id.to_string()).execute(connection).await?.rows_affected())
+    let taken = sqlx::query(SQL).bind(id.to_string()).bind(millis(SystemTime::now()));
+    Ok(taken.execute(connection).await?.rows_affected())
 }

@@ -115,7 +115,9 @@ pub(super) async fn check(
     let passes = |grown: i64, sum: i64, most: Option<u64>| {
         grown > 0 && most.is_some_and(|most| sum > signed(most))
     };
-    if passes(grown.bytes, bytes, limits.max_bytes) || passes(grown.images, images, limits.max_images) {
+    if passes(grown.bytes, bytes, limits.max_bytes)
+        || passes(grown.images, images, limits.max_images)
+    {
         return Err(Error::Quota);
     }
     Ok(())
@@ -156,9 +158,9 @@ impl Records {
     pub async fn usage(&self, tenant: &TenantId) -> Result<Usage> {
         let (tenant, quotas) = (tenant.clone(), self.quotas());
         self.read(move |connection| {
-                Box::pin(async move { limits(connection, &tenant, quotas).await })
-            })
-            .await
+            Box::pin(async move { limits(connection, &tenant, quotas).await })
+        })
+        .await
     }
 
     /// Gives the tenant quotas of its own, `None` in `own` takes them away again.
@@ -171,18 +173,20 @@ impl Records {
             SET bytes = excluded.bytes, images = excluded.images";
         let tenant = tenant.clone();
         self.write(move |connection| {
-                Box::pin(async move {
-                    let query = match own {
-                        Some(own) => sqlx::query(SET)
-                            .bind(tenant.as_str())
-                            .bind(own.bytes.map(|bytes| signed(bytes.as_u64())))
-                            .bind(own.images.map(signed)),
-                        None => sqlx::query("DELETE FROM quotas WHERE tenant = $1").bind(tenant.as_str()),
-                    };
-                    query.execute(connection).await?;
-                    Ok(())
-                })
+            Box::pin(async move {
+                let query = match own {
+                    Some(own) => sqlx::query(SET)
+                        .bind(tenant.as_str())
+                        .bind(own.bytes.map(|bytes| signed(bytes.as_u64())))
+                        .bind(own.images.map(signed)),
+                    None => {
+                        sqlx::query("DELETE FROM quotas WHERE tenant = $1").bind(tenant.as_str())
+                    }
+                };
+                query.execute(connection).await?;
+                Ok(())
             })
-            .await
+        })
+        .await
     }
 }

@@ -1,9 +1,7 @@
 //! Settles intents that nobody works on any more: of uploads that failed or were left, and of
 //! processes that are gone. What the store has decides: the record follows it, or nothing is left.
 
-use std::{
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -21,7 +19,7 @@ use crate::{
 /// How often an idle server on SQLite looks, where nothing comes from other processes but commands.
 const IDLE: Duration = Duration::from_secs(60);
 /// The pause before an intent is looked at again when the store could not be asked.
-const RETRY: Duration = Duration::from_secs(5);
+const RETRY: Duration = Duration::from_secs(2);
 /// Intents that are settled at a time.
 const AT_ONCE: usize = 8;
 
@@ -42,7 +40,8 @@ struct Left {
     staged: Option<String>,
     /// The size and the SHA-256, once it was prepared: its object may be there.
     prepared: Option<(u64, String)>,
-    looks: u64,
+    /// Nobody has worked on it since then.
+    left_at: SystemTime,
 }
 
 impl Reconciler {
@@ -100,7 +99,7 @@ impl Reconciler {
                 if let Err(error) = self.settle(&left).await {
                     let (cause, name) = (problem::chain(&error), left.key.as_str());
                     tracing::debug!(cause, name, "a change is not settled yet");
-                    let _ = self.records.look_again(left.id, RETRY, false).await;
+                    let _ = self.records.look_again(left.id, SystemTime::now() + RETRY).await;
                 }
             })
             .buffer_unordered(AT_ONCE);
@@ -124,14 +123,39 @@ impl Reconciler {
             self.records.complete(left.id, &stored).await?;
             return Ok(());
         }
-        self.storage.abort(&left.key, left.staged.as_deref()).await?;
-        // What was sent before its sender was gone may still arrive.
-        let late = self.storage.settles_within();
-        let nothing_can_come = left.prepared.is_none() && left.staged.is_some();
-        if left.looks == 0 && !late.is_zero() && !nothing_can_come {
-            self.records.look_again(left.id, late, true).await?;
+        match (&left.staged, &left.prepared) {
+            (Some(reference), _) => self.storage.abort(&left.key, reference).await?,
+            // It fitted one request.
+            (None, Some(_)) => {}
+            (None, None) => self.abort_unnamed(left).await?,
+        }
+        // What was sent before its sender was gone may still arrive: an object, or a multipart
+        // upload's beginning.
+        let settled_at = left.left_at + self.storage.settles_within();
+        let may_come = left.prepared.is_some() || left.staged.is_none();
+        if may_come && SystemTime::now() < settled_at {
+            self.records.look_again(left.id, settled_at).await?;
         } else {
             self.records.cancel(left.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Aborts what the store lists under the intent's key and no intent names: its process was
+    /// gone before it could write the reference down.
+    async fn abort_unnamed(&self, left: &Left) -> std::result::Result<(), Settling> {
+        let found = self.storage.unfinished(&left.key).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        // Asked after the store: whatever had been begun by then has its intent.
+        let others = self.records.others(&left.key, left.id).await?;
+        if others.contains(&None) {
+            // What is found may be that one's, which is about to name it.
+            return Err(Error::Busy.into());
+        }
+        for reference in found.into_iter().filter(|found| !others.contains(&Some(found.clone()))) {
+            self.storage.abort(&left.key, &reference).await?;
         }
         Ok(())
     }
@@ -231,7 +255,7 @@ impl Records {
     /// This process's intents that nobody works on and whose time has come.
     async fn due(&self) -> Result<Vec<Left>> {
         const SQL: &str = "\
-            SELECT id, kind, stored_name, staged, size, sha256, looks FROM intents \
+            SELECT id, kind, stored_name, staged, size, sha256, left_at FROM intents \
             WHERE owner = $1 AND (settle_at IS NULL OR settle_at <= $2) ORDER BY settle_at";
         let owner = self.owner_id();
         let rows = self.read(move |connection| {
@@ -242,9 +266,10 @@ impl Records {
             })
         });
         let mut left = Vec::new();
-        // Looked up before the rows were read, an intent that ended meanwhile would seem left over.
+        // Those that end while the rows are read, and those that begin, are not left over.
+        let mut live = self.live().clone();
         let rows = rows.await?;
-        let live = self.live().clone();
+        live.extend(&*self.live());
         for row in &rows {
             let id = image::uuid(row, "id")?;
             if live.contains(&id) {
@@ -258,15 +283,32 @@ impl Records {
                 is_upload: row.try_get::<String, _>("kind")? == "upload",
                 staged: row.try_get("staged")?,
                 prepared: size.map(|size| u64::try_from(size).unwrap_or_default()).zip(sha256),
-                looks: image::number(row, "looks")?,
+                left_at: self.left_at(id, row.try_get("left_at")?).await?,
             });
         }
         Ok(left)
     }
 
+    /// Since when nobody works on an intent: since now, where nobody has seen it left over before.
+    async fn left_at(&self, id: Uuid, seen: Option<i64>) -> Result<SystemTime> {
+        const SQL: &str = "UPDATE intents SET left_at = $1, settle_at = $1 WHERE id = $2";
+        if let Some(seen) = seen {
+            return Ok(image::time(seen));
+        }
+        let now = millis(SystemTime::now());
+        self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(SQL).bind(now).bind(id.to_string()).execute(connection).await?;
+                Ok(image::time(now))
+            })
+        })
+        .await
+    }
+
     /// How long until the next of this process's intents is to be looked at.
     async fn next_look(&self) -> Result<Option<Duration>> {
-        const SQL: &str = "SELECT MIN(settle_at) AS next FROM intents WHERE owner = $1 AND settle_at > 0";
+        const SQL: &str =
+            "SELECT MIN(settle_at) AS next FROM intents WHERE owner = $1 AND settle_at > 0";
         let owner = self.owner_id();
         let next = self.read(move |connection| {
             Box::pin(async move {
@@ -278,42 +320,57 @@ impl Records {
         Ok(next.await?.map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or_default())))
     }
 
-    /// Leaves an intent for later; `counts` says that the store was asked and had nothing.
-    async fn look_again(&self, id: Uuid, after: Duration, counts: bool) -> Result<()> {
-        const SQL: &str = "UPDATE intents SET settle_at = $1, looks = looks + $2 WHERE id = $3 AND owner = $4";
-        let (at, owner) = (millis(SystemTime::now() + after), self.owner_id());
+    /// Leaves an intent for later.
+    async fn look_again(&self, id: Uuid, at: SystemTime) -> Result<()> {
+        const SQL: &str = "UPDATE intents SET settle_at = $1 WHERE id = $2 AND owner = $3";
+        let (at, owner) = (millis(at), self.owner_id());
         self.write(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query(SQL).bind(at).bind(i64::from(counts));
-                    query.bind(id.to_string()).bind(owner.to_string()).execute(connection).await?;
-                    Ok(())
-                })
+            Box::pin(async move {
+                let query = sqlx::query(SQL).bind(at).bind(id.to_string()).bind(owner.to_string());
+                query.execute(connection).await?;
+                Ok(())
             })
-            .await
+        })
+        .await
+    }
+
+    /// The references of other multipart uploads to this key; none for one not named yet.
+    async fn others(&self, key: &ObjectKey, but: Uuid) -> Result<Vec<Option<String>>> {
+        const SQL: &str = "\
+            SELECT staged FROM intents WHERE stored_name = $1 AND id <> $2 \
+            AND (staged IS NOT NULL OR (kind = 'upload' AND size IS NULL))";
+        let key = key.clone();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query(SQL).bind(key.as_str().to_owned()).bind(but.to_string());
+                let rows = query.fetch_all(connection).await?;
+                rows.iter().map(|row| Ok(row.try_get("staged")?)).collect()
+            })
+        })
+        .await
     }
 
     async fn is_leased(&self, key: &ObjectKey) -> Result<bool> {
         const SQL: &str = "SELECT 1 FROM leases WHERE stored_name = $1";
         let key = key.clone();
         self.read(move |connection| {
-                Box::pin(async move {
-                    let lease = sqlx::query(SQL).bind(key.as_str()).fetch_optional(connection);
-                    Ok(lease.await?.is_some())
-                })
+            Box::pin(async move {
+                let lease = sqlx::query(SQL).bind(key.as_str()).fetch_optional(connection);
+                Ok(lease.await?.is_some())
             })
-            .await
+        })
+        .await
     }
 
     async fn retag(&self, image: &image::Image, etag: &str) -> Result<bool> {
         const SQL: &str = "UPDATE images SET object_etag = $1 WHERE id = $2 AND upload = $3";
         let (etag, id, upload) = (etag.to_owned(), image.id.to_string(), image.upload.to_string());
         self.write(move |connection| {
-                Box::pin(async move {
-                    let query = sqlx::query(SQL).bind(etag).bind(id).bind(upload);
-                    Ok(query.execute(connection).await?.rows_affected() == 1)
-                })
+            Box::pin(async move {
+                let query = sqlx::query(SQL).bind(etag).bind(id).bind(upload);
+                Ok(query.execute(connection).await?.rows_affected() == 1)
             })
-            .await
+        })
+        .await
     }
 }
-

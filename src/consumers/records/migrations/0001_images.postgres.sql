@@ -21,7 +21,8 @@ CREATE TABLE images (
 CREATE INDEX images_newest ON images (tenant, created_at DESC, id DESC);
 CREATE INDEX images_newest_of_customer ON images (tenant, customer, created_at DESC, id DESC);
 
--- What is about to change the store: written before, gone after.
+-- What is about to change the store: written before, gone after. Left over since left_at, once
+-- nobody works on it any more; settle_at is when to look at it next.
 CREATE TABLE intents (
     id             TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     kind           TEXT COLLATE "C" NOT NULL,
@@ -40,8 +41,8 @@ CREATE TABLE intents (
     reserved_bytes  BIGINT NOT NULL,
     reserved_images BIGINT NOT NULL,
     created_at     BIGINT NOT NULL,
-    settle_at      BIGINT,
-    looks          BIGINT NOT NULL
+    left_at        BIGINT,
+    settle_at      BIGINT
 );
 CREATE INDEX intents_of_tenant ON intents (tenant);
 CREATE INDEX intents_of_owner ON intents (owner, settle_at);
