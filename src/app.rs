@@ -43,6 +43,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// while it sends, it can still read the answer.
 const LINGER: Duration = Duration::from_secs(10);
 
+/// How long a client may take no byte of a module's answer. Remote services set their own time.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How much longer than actix our own limits wait, since it closes more gently where it does.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -318,7 +321,12 @@ fn serve(
     shared: Shared,
 ) -> io::Result<ServerBuilder> {
     let header_timeout = settings.header_timeout;
-    let limits = Limits { head: header_timeout, idle: KEEP_ALIVE + GRACE, rest: LINGER + GRACE };
+    let limits = Limits {
+        head: header_timeout,
+        idle: KEEP_ALIVE + GRACE,
+        rest: LINGER + GRACE,
+        write: WRITE_TIMEOUT,
+    };
     let address = listener.local_addr()?;
     server.listen(name, listener, move || {
         let app = app(shared.clone()).into_factory().map_err(|error| error.error_response());

@@ -2,8 +2,8 @@
 //!
 //! actix limits the first request's head, an idle connection, and the rest of an answered body
 //! of known length. It has no limit for a later request's head, nor for the rest of a chunked
-//! body. [`ClientStream`] adds them below HTTP: it knows from [`Exchange`]s when a request is
-//! under way, which is limited elsewhere, and bounds every wait in between. One request goes on to
+//! body, nor for a client that does not read. [`ClientStream`] adds them below HTTP: it knows from
+//! [`Exchange`]s when a request is under way, whose body is limited elsewhere, and bounds every other wait. One request goes on to
 //! actix at a time, framed as strictly as `head` and `chunks` demand. Knows no module.
 
 mod chunks;
@@ -12,12 +12,15 @@ mod gate;
 mod head;
 mod read_ahead;
 mod refusal;
+mod stall;
+mod timer;
 mod write;
 
 use std::{
     cell::{Cell, RefCell},
+    future::Future as _,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -26,13 +29,17 @@ use std::{
 use actix_http::{ConnectionType, RequestHead};
 use actix_web::web::BytesMut;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, ReadBuf, Take},
+    io::{AsyncRead, AsyncReadExt as _, Interest, ReadBuf, Take},
     net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-pub use self::exchange::Exchange;
+pub use self::{
+    exchange::Exchange,
+    stall::{Stall, reset_at_end, write_now},
+    timer::Timer,
+};
 use self::{
     gate::{Gate, Next, Turn},
     read_ahead::{Expected, ReadAhead},
@@ -50,6 +57,8 @@ pub struct Limits {
     pub idle: Duration,
     /// For the rest of a body whose request has been answered.
     pub rest: Duration,
+    /// For the client to take one more byte of an answer, unless the request says otherwise.
+    pub write: Duration,
 }
 
 /// What is waited for.
@@ -76,6 +85,8 @@ struct Shared {
     io: RefCell<Option<Take<TcpStream>>>,
     /// Whether the client does not take what was written.
     blocked: Cell<bool>,
+    /// For how long it need not.
+    write_limit: Cell<Duration>,
     gate: RefCell<Gate>,
     limits: Limits,
     phase: Cell<Phase>,
@@ -90,6 +101,7 @@ impl Clock {
         Self(Rc::new(Shared {
             io: RefCell::new(Some(io.take(0))),
             blocked: Cell::new(false),
+            write_limit: Cell::new(limits.write),
             gate: RefCell::new(Gate::new()),
             limits,
             phase: Cell::new(Phase::Elsewhere),
@@ -107,6 +119,27 @@ impl Clock {
             return None;
         }
         Some((self.0.io.take()?.into_inner(), self.0.gate.borrow_mut().take_kept()))
+    }
+
+    /// Lets the client of the request under way take so long for one more byte of the answer.
+    pub fn limit_writes(&self, limit: Duration) {
+        self.0.write_limit.set(limit);
+    }
+
+    /// Whether the client has ended its side or broken the connection, as far as the system was
+    /// told: it may be, although what was sent before has not been read. Nothing is woken by it.
+    pub fn has_left(&self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        let io = self.0.io.borrow();
+        let Some(io) = io.as_ref() else { return false };
+        let ready = pin!(io.get_ref().ready(Interest::READABLE)).poll(&mut cx);
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
+    }
+
+    /// Lets the connection, which ends within an answer, end in a way that cannot be taken for
+    /// the answer's end.
+    fn break_off(&self) {
+        self.with_socket(|io| reset_at_end(io.as_ref().get_ref()));
     }
 
     /// Does something with the socket, unless an upgrade has taken it.
@@ -159,19 +192,30 @@ impl Clock {
         }
     }
 
+    fn wake_reader(&self) {
+        if let Some(reader) = &*self.0.reader.borrow() {
+            reader.wake_by_ref();
+        }
+    }
+
+    /// When the next request may go on: not before the client takes the answers before it, which
+    /// would pile up.
+    fn next_turn(&self) -> Next {
+        if self.0.blocked.get() { Next::Later } else { self.0.turn.next() }
+    }
+
     fn begin(&self, head: &RequestHead, has_body: bool) {
         self.0.turn.begin(head.connection_type() != ConnectionType::KeepAlive);
         self.0.phase.set(Phase::Elsewhere);
+        self.0.write_limit.set(self.0.limits.write);
         self.0.ahead.expect(if has_body { Expected::Body } else { Expected::Head });
         self.0.ahead.renew();
     }
 
     /// Lets more be read, and goes on where that had stopped.
     fn read_on(&self) {
-        if self.0.ahead.renew()
-            && let Some(reader) = &*self.0.reader.borrow()
-        {
-            reader.wake_by_ref();
+        if self.0.ahead.renew() {
+            self.wake_reader();
         }
     }
 
@@ -189,26 +233,25 @@ impl Clock {
             false => Phase::Rest(Instant::now() + self.0.limits.rest),
         });
         // The silence that may follow a part of a body has to be timed, which reading does.
-        if (waits || !whole)
-            && let Some(reader) = &*self.0.reader.borrow()
-        {
-            reader.wake_by_ref();
+        if waits || !whole {
+            self.wake_reader();
         }
     }
 }
 
-/// A client's socket, whose reads fail once a limit has passed.
+/// A client's socket, whose reads and writes fail once a limit has passed.
 pub struct ClientStream {
     clock: Clock,
     /// Fires at or before the limit in effect, and is then set anew: requests do not touch it.
     timer: Option<Pin<Box<Sleep>>>,
+    stall: Stall,
     _open: TaskTrackerToken,
 }
 
 impl ClientStream {
     /// Guards a socket; it counts as `open` until it is closed.
     pub fn new(io: TcpStream, limits: Limits, open: TaskTrackerToken) -> Self {
-        Self { clock: Clock::new(io, limits), timer: None, _open: open }
+        Self { clock: Clock::new(io, limits), timer: None, stall: Stall::default(), _open: open }
     }
 
     /// What [`Exchange`]s have to find as the connection's data.
@@ -248,7 +291,7 @@ impl ClientStream {
         let clock = self.clock.clone();
         let mut gate = clock.0.gate.borrow_mut();
         let before = buffer.filled().len();
-        let turn = clock.0.turn.next();
+        let turn = clock.next_turn();
         let mut began = gate.keeps_some() && gate.release(turn, buffer);
         while buffer.filled().len() == before {
             if gate.keeps_some() {

@@ -100,7 +100,7 @@ kinds! {
     StorageUnavailable "storage-unavailable" 503 "Storage unavailable"
         "The store cannot be reached right now and nothing was kept; try again after the time in Retry-After.";
     Overloaded "overloaded" 503 "Server busy"
-        "The server has as many uploads as it can hold, or is shutting down; try again after the time in Retry-After.";
+        "The server has as much under way as it can hold, or is shutting down; try again after the time in Retry-After.";
     RequestTimeout "request-timeout" 408 "Request timeout"
         "The body came too slowly; nothing of it was kept. Send it again over a faster connection.";
     UpstreamUnreachable "upstream-unreachable" 502 "Bad gateway"

@@ -33,6 +33,8 @@ const SHORT_ANSWER: u64 = 16 * 1024;
 pub struct Exchange {
     clock: Clock,
     body: Option<Rc<Incoming>>,
+    /// Whether the end of the connection is that of the answer.
+    until_close: Cell<bool>,
 }
 
 impl Exchange {
@@ -58,7 +60,7 @@ impl Exchange {
     fn of(clock: Clock, head: &RequestHead, payload: Payload) -> (Self, Payload) {
         if matches!(payload, Payload::None) {
             clock.begin(head, false);
-            return (Self { clock, body: None }, payload);
+            return (Self { clock, body: None, until_close: Cell::new(false) }, payload);
         }
         clock.begin(head, true);
         let incoming = Rc::new(Incoming {
@@ -68,12 +70,14 @@ impl Exchange {
             kept: Cell::new(true),
         });
         let reader: BoxedPayloadStream = Box::pin(Reader(Rc::clone(&incoming)));
-        (Self { clock, body: Some(incoming) }, reader.into())
+        (Self { clock, body: Some(incoming), until_close: Cell::new(false) }, reader.into())
     }
 
-    /// The answer's length is known. During a long one actix reads and discards what is left of
-    /// the request, or a client that sends all before it reads would wait for ever.
-    pub fn answered(&self, size: BodySize) {
+    /// The answer's length is known, and whether only the end of the connection ends it. During a
+    /// long one actix reads and discards what is left of the request, or a client that sends all
+    /// before it reads would wait for ever.
+    pub fn answered(&self, size: BodySize, until_close: bool) {
+        self.until_close.set(until_close);
         let is_short = match size {
             BodySize::None => true,
             BodySize::Sized(length) => length <= SHORT_ANSWER,
@@ -84,6 +88,13 @@ impl Exchange {
             if Rc::strong_count(body) == 1 {
                 body.let_go();
             }
+        }
+    }
+
+    /// The answer ends before it is whole: the client is to notice.
+    pub fn broken_off(&self) {
+        if self.until_close.get() {
+            self.clock.break_off();
         }
     }
 }

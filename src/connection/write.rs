@@ -1,24 +1,35 @@
 //! What goes to the client: its socket, and whether it takes what is written.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll},
 };
 
-use tokio::io::AsyncWrite;
+use tokio::{io::AsyncWrite, net::TcpStream};
 
 use super::ClientStream;
 
 impl ClientStream {
-    /// Notes what a write comes to. After an upgrade it goes nowhere.
-    fn note_write(
-        &self,
-        polled: Option<Poll<io::Result<usize>>>,
-        length: usize,
+    /// Writes, as long as the client takes some of it in time. After an upgrade it goes nowhere.
+    fn poll_write_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        let polled = polled.unwrap_or(Poll::Ready(Ok(length)));
-        self.clock.0.blocked.set(polled.is_pending());
+        let clock = &self.clock;
+        let shared = &clock.0;
+        let mut io = shared.io.borrow_mut();
+        let Some(io) = io.as_mut().map(|io| io.get_mut()) else {
+            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        };
+        let polled = write(Pin::new(io), cx);
+        let limit = shared.write_limit.get();
+        let polled = self.stall.watch(cx, polled, limit, io, Some(slices));
+        if shared.blocked.replace(polled.is_pending()) && polled.is_ready() {
+            clock.wake_reader();
+        }
         polled
     }
 }
@@ -29,17 +40,16 @@ impl AsyncWrite for ClientStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let polled = self.clock.with_socket(|io| io.poll_write(cx, bytes));
-        self.note_write(polled, bytes.len())
+        let slices = [IoSlice::new(bytes)];
+        self.get_mut().poll_write_with(cx, &slices, |io, cx| io.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
+        slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let polled = self.clock.with_socket(|io| io.poll_write_vectored(cx, bytes));
-        self.note_write(polled, bytes.iter().map(|slice| slice.len()).sum())
+        self.get_mut().poll_write_with(cx, slices, |io, cx| io.poll_write_vectored(cx, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -126,7 +126,7 @@ impl Access {
         }
     }
 
-    /// Renders an error with the request's id. A defect's or outage's cause is logged here, once.
+    /// Renders an error with the request's id. A defect's or failure's cause is logged here, once.
     pub(super) fn render(&mut self, error: &Error) -> HttpResponse {
         let foreign;
         let problem = match error.as_error::<Problem>() {
@@ -143,8 +143,10 @@ impl Access {
             }
         };
         self.problem = Some((problem.kind(), problem.reason_word()));
-        if problem.kind().status().is_server_error() {
-            let cause = problem.chain();
+        let cause = problem.chain();
+        // Without a cause it is no failure, but a refusal whose reason was logged when it began.
+        let failed = cause.is_some() || problem.kind() == Kind::Internal;
+        if failed && problem.kind().status().is_server_error() {
             tracing::error!(
                 request_id = self.request_id().as_str(),
                 problem = problem.kind().slug(),
@@ -159,6 +161,9 @@ impl Access {
 
 impl Drop for Access {
     fn drop(&mut self) {
+        if let (false, Some(exchange)) = (self.complete, &self.exchange) {
+            exchange.broken_off();
+        }
         if !access::enabled() {
             return;
         }

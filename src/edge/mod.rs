@@ -196,7 +196,9 @@ fn finish<B: MessageBody + 'static>(
     access.status = response.status();
     access.complete = matches!(response.body().size(), BodySize::None | BodySize::Sized(0));
     if let Some(exchange) = &access.exchange {
-        exchange.answered(response.body().size());
+        let size = response.body().size();
+        let until_close = size == BodySize::Stream && !response.head().chunked();
+        exchange.answered(size, until_close);
     }
     let counted = response.map_body(|_, body| CountedBody { body, access });
     ServiceResponse::new(request, counted)

@@ -10,6 +10,7 @@ impl From<proxy::Error> for Problem {
             ProxyKind::Invalid => (Kind::UpstreamInvalid, true),
             ProxyKind::Timeout => (Kind::UpstreamTimeout, true),
             ProxyKind::Unavailable => (Kind::UpstreamUnavailable, true),
+            ProxyKind::Exhausted => (Kind::Overloaded, false),
             ProxyKind::ClientTimeout | ProxyKind::ClientGone => (Kind::RequestTimeout, false),
             ProxyKind::ClientBody => (Kind::BodyInvalid, false),
             ProxyKind::TooLarge => (Kind::TooLarge, false),
@@ -21,6 +22,10 @@ impl From<proxy::Error> for Problem {
             Some(after) => problem.retry_after(after),
             None => problem,
         };
-        problem.because(error)
+        match error.kind() {
+            // Why it takes none has been logged when that began.
+            ProxyKind::Unavailable => problem,
+            _ => problem.because(error),
+        }
     }
 }

@@ -33,12 +33,13 @@ pub struct Service {
 impl Service {
     /// The service of these settings, if they have one valid target.
     fn of(name: &str, settings: &ServiceSettings) -> Option<Self> {
+        let name = name.into();
         let target = match (&settings.module, settings.upstream()) {
             (Some(module), None) => Target::Module(module.clone()),
-            (None, Some(Ok(upstream))) => Target::Remote(upstream.start()),
+            (None, Some(Ok(upstream))) => Target::Remote(upstream.start(&name)),
             _ => return None,
         };
-        Some(Self { name: name.into(), tenant_required: settings.tenant_required, target })
+        Some(Self { name, tenant_required: settings.tenant_required, target })
     }
 
     /// Whether it is the module `name` of this process.

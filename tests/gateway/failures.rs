@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::{UP, before};
+use super::{UP, before, log_says, until};
 use crate::harness::App;
 use crate::harness::http::{Connection, Failure, Request};
 use crate::harness::problem::assert_upstream_problem;
@@ -173,6 +173,67 @@ async fn a_client_that_goes_away_within_a_body_cancels_it_both_ways() {
         drop(connection);
         let told = timeout(Duration::from_secs(5), seen.recv()).await;
         assert_eq!(told.expect("the upstream works on for nobody"), Some(()));
+    }
+}
+
+#[tokio::test]
+async fn every_reason_is_in_the_access_line() {
+    let reset = Upstream::scripted(|mut peer| async move {
+        peer.request().await;
+        peer.reset();
+    })
+    .await;
+    let closed = Upstream::scripted(|mut peer| async move {
+        peer.request().await;
+    })
+    .await;
+    let invalid = Upstream::answering("SSH-2.0-OpenSSH_9.2\r\n\r\n").await;
+    let (silent, _switch) = Upstream::switched("").await;
+    let greeting = Upstream::scripted(|mut peer| async move {
+        peer.send("SSH-2.0-OpenSSH_9.2\r\n").await;
+        peer.connection.rest().await;
+    })
+    .await;
+    let no_tls = greeting.url("").replace("http:", "https:");
+    let dns = "http://no-such-host.invalid:8080".to_owned();
+    let health = "health_path = \"/healthz\"\nhealth_interval = \"100ms\"";
+    let app = App::builder()
+        .service("refused", &nobody(), "")
+        .service("reset", &reset.url(""), "")
+        .service("closed", &closed.url(""), "")
+        .service("dns", &dns, "")
+        .service("tls", &no_tls, "")
+        .service("timeout", &silent.url(""), "response_timeout = \"300ms\"")
+        .service("invalid", &invalid.url(""), "")
+        .service("ejected", &nobody(), health)
+        .service("circuit-open", &nobody(), "circuit = { failures = 1, open_for = \"60s\" }")
+        .service("over-limit", &silent.url(""), "max_requests = 1")
+        .start()
+        .await;
+    let first = |service: &str| Request::get(&format!("/consumer-api/service/{service}/first"));
+    log_says(&app, "an instance is unhealthy", 1).await;
+    first("circuit-open").send(app.addr).await;
+    let mut under_way = Connection::open(app.addr).await;
+    under_way.send(first("over-limit").head_bytes(app.addr)).await;
+    until("it is under way", async || !silent.requests().is_empty()).await;
+    for (reason, status) in [
+        ("refused", 502),
+        ("reset", 502),
+        ("closed", 502),
+        ("dns", 502),
+        ("tls", 502),
+        ("timeout", 504),
+        ("invalid", 502),
+        ("ejected", 503),
+        ("circuit-open", 503),
+        ("over-limit", 503),
+    ] {
+        let path = format!("/consumer-api/service/{reason}/x");
+        let response = Request::post(&path).body("b").send(app.addr).await;
+        assert_eq!((response.status, &response.json()["reason"]), (status, &reason.into()));
+        let line = app.access_line(&path).await;
+        assert_eq!(line["reason"], reason, "{line}");
+        assert_eq!(line["status"], status, "{line}");
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
-use tokio::sync::{mpsc, watch};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpSocket;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{UP, before};
+use crate::harness::App;
 use crate::harness::http::{Connection, PATIENCE, Request};
 use crate::harness::upstream::Upstream;
 
@@ -85,29 +87,52 @@ async fn a_client_that_stopped_reading_can_leave_too() {
     soon(&mut has_left, "the upstream works on for nobody").await;
 }
 
-#[tokio::test]
-async fn a_client_that_was_stopped_can_leave_too() {
-    let (left, mut has_left) = mpsc::channel(1);
-    let (leave, leaves) = watch::channel(false);
+/// An upstream that reads nothing of a request's body, and tells when the gateway is gone.
+async fn deaf() -> (Upstream, mpsc::Receiver<()>) {
+    let (left, has_left) = mpsc::channel(9);
     let upstream = Upstream::scripted(move |mut peer| {
-        let (mut leaves, left) = (leaves.clone(), left.clone());
+        let left = left.clone();
         async move {
             peer.request_head().await;
-            // Reads nothing before the client has left, and then what was on the way.
-            leaves.wait_for(|leaves| *leaves).await.unwrap();
-            peer.connection.rest().await;
+            // An end that is behind what was not read cannot be seen, a reset can.
+            peer.connection.stream.ready(Interest::ERROR).await.unwrap();
             left.send(()).await.unwrap();
         }
     })
     .await;
-    let app = before(&upstream.url("")).await;
-    let mut client = Connection::open(app.addr).await;
+    (upstream, has_left)
+}
+
+/// A client that sends so much of a body, or as much as anybody takes, and how much that was.
+async fn stopped(app: &App, most: usize) -> (Connection, usize) {
+    let socket = TcpSocket::new_v4().unwrap();
+    // What waits on its own side hides its end.
+    socket.set_send_buffer_size(1 << 12).unwrap();
+    let mut client = Connection::accepted(socket.connect(app.addr).await.unwrap());
     let request = Request::post(&format!("{UP}/x")).claiming(1 << 30);
     client.send(request.head_bytes(app.addr)).await;
-    let piece = vec![b'x'; 1 << 16];
-    while timeout(Duration::from_secs(1), client.stream.write_all(&piece)).await.is_ok() {}
+    let (piece, mut sent) = (vec![b'x'; 1 << 14], 0);
+    while sent < most {
+        let send = client.stream.write_all(&piece);
+        if timeout(Duration::from_secs(1), send).await.is_err() {
+            break;
+        }
+        sent += piece.len();
+    }
+    (client, sent)
+}
+
+#[tokio::test]
+async fn a_client_that_was_stopped_can_leave_too() {
+    let (upstream, mut has_left) = deaf().await;
+    let app = before(&upstream.url("")).await;
+    let (client, sent) = stopped(&app, usize::MAX).await;
     client.stream.set_zero_linger().unwrap();
     drop(client);
-    leave.send(true).unwrap();
-    soon(&mut has_left, "the upstream works on for nobody").await;
+    soon(&mut has_left, "the upstream is held for nobody").await;
+
+    // The end of one that could send all lies unread behind the last of it.
+    let (client, _) = stopped(&app, sent - (96 << 10)).await;
+    drop(client);
+    soon(&mut has_left, "the upstream is held for nobody").await;
 }

@@ -21,8 +21,10 @@ mod reload;
 mod requests;
 mod responses;
 mod retries;
+mod shortage;
 mod stalls;
 mod targets;
+mod unread;
 mod upgrades;
 mod websockets;
 

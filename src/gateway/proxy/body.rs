@@ -5,8 +5,10 @@
 
 use std::{
     collections::VecDeque,
+    future::Future as _,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use actix_http::error::PayloadError;
@@ -16,14 +18,17 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::Stream as _;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     connection::Piece,
     error::{Error, Kind},
     pool::Lease,
 };
-use crate::gateway::headers::Framing;
+use crate::{connection::Clock, gateway::headers::Framing};
 
+/// How often is looked whether a client that has to wait is still there.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How many pieces are taken in before there is a connection; actix holds back at 32 KiB.
 const MAX_AHEAD: usize = 16;
 
@@ -36,6 +41,9 @@ pub(super) struct RequestBody {
     remaining: Option<u64>,
     /// Of `max_body_size`, what is still free.
     allowance: u64,
+    client: Option<Clock>,
+    /// When the client is looked for next, once it had to wait.
+    look: Option<Pin<Box<Sleep>>>,
 }
 
 /// What is next of a request's body.
@@ -47,14 +55,20 @@ pub(super) enum Next {
 }
 
 impl RequestBody {
-    pub(super) fn new(payload: Payload, framing: Framing, max: Option<u64>) -> Self {
+    /// The body that `client` sends, of at most `max` bytes.
+    pub(super) fn new(
+        payload: Payload,
+        framing: Framing,
+        max: Option<u64>,
+        client: Option<Clock>,
+    ) -> Self {
         let remaining = match framing {
             Framing::None => Some(0),
             Framing::Length(length) => Some(length),
             Framing::Chunked => None,
         };
         let allowance = max.unwrap_or(u64::MAX);
-        Self { payload, ahead: VecDeque::new(), remaining, allowance }
+        Self { payload, ahead: VecDeque::new(), remaining, allowance, client, look: None }
     }
 
     /// Whether it is sent in chunks, its length being unknown.
@@ -95,6 +109,19 @@ impl RequestBody {
             None if self.is_chunked() => Next::End,
             None => Next::Failed(Kind::ClientGone),
         })
+    }
+
+    /// Ready when the client has left. To be asked while nothing more is taken of what it sent.
+    pub(super) fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(client) = &self.client else { return Poll::Pending };
+        let look = self.look.get_or_insert_with(|| Box::pin(sleep(LOOK_EVERY)));
+        while look.as_mut().poll(cx).is_ready() {
+            if client.has_left() {
+                return Poll::Ready(());
+            }
+            look.as_mut().reset(Instant::now() + LOOK_EVERY);
+        }
+        Poll::Pending
     }
 
     /// Takes back a piece that was not sent.

@@ -64,7 +64,7 @@ impl Call {
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => self.failed(),
             _ => {
-                self.instance().succeeded(self.on_trial);
+                self.upstream().succeeded(self.at, self.on_trial);
                 self.on_trial = false;
             }
         }
@@ -72,7 +72,7 @@ impl Call {
 
     /// The instance failed.
     pub(super) fn failed(&mut self) {
-        self.instance().failed(self.upstream().circuit, self.on_trial);
+        self.upstream().failed(self.at, self.on_trial);
         self.on_trial = false;
     }
 

@@ -27,7 +27,7 @@ pub(super) async fn connect(upstream: &Upstream, instance: &Instance) -> Result<
         stream.set_nodelay(true).map_err(|e| Error::io(Phase::Connect, e))?;
         match instance.tls() {
             Some(tls) => tls.handshake(stream).await,
-            None => Ok(Stream::Tcp(stream)),
+            None => Ok(Stream::tcp(stream)),
         }
     };
     timeout(upstream.connect_timeout, connecting)

@@ -23,9 +23,9 @@ use super::{
     head::{self, Head},
     output::Output,
     stream::Stream,
-    timer::Timer,
     upstream::Upstream,
 };
+use crate::connection::Timer;
 
 /// The largest response head.
 const MAX_HEAD: usize = 64 * 1024;
@@ -136,6 +136,7 @@ impl Connection {
         write_head: impl FnOnce(&mut Vec<u8>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         self.output.begin(write_head)?;
+        self.stream.set_within_exchange(true);
         self.sending = if body.is_some() { Sending::Underway } else { Sending::Taken };
         self.body = body;
         self.sent = false;
@@ -244,7 +245,8 @@ impl Connection {
     }
 
     /// The stream, and what has been read from it that nobody has taken.
-    pub(super) fn into_parts(self: Box<Self>) -> (Stream, BytesMut) {
+    pub(super) fn into_parts(mut self: Box<Self>) -> (Stream, BytesMut) {
+        self.stream.set_within_exchange(false);
         (self.stream, self.input)
     }
 
@@ -275,8 +277,11 @@ impl Connection {
         }
         let since = *self.waiting_since.get_or_insert_with(Instant::now);
         // While the request makes progress, the answer may wait for it.
-        let late = self.timer.poll(cx, since.max(self.sent_at) + idle_timeout);
-        late.map(|()| Err(Error::new(Kind::Timeout, Phase::Body)))
+        ready!(self.timer.poll(cx, since.max(self.sent_at) + idle_timeout));
+        if self.goes_on(cx) {
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(Error::new(Kind::Timeout, Phase::Body)))
     }
 
     /// A piece of the response's body that has already come.
@@ -292,9 +297,10 @@ impl Connection {
         }
     }
 
-    /// Whether another request may follow on this connection: both messages have ended, and
-    /// nothing came that nobody asked for.
+    /// Ends the exchange. Whether another request may follow on this connection: both messages
+    /// have ended, and nothing came that nobody asked for.
     pub(super) fn settle(&mut self) -> bool {
+        self.stream.set_within_exchange(false);
         // The end of chunks may have come without having been looked at.
         if !matches!(self.poll_ready_piece(), Poll::Ready(Ok(Piece::End))) {
             return false;
@@ -343,10 +349,7 @@ impl Connection {
                 match self.poll_flush(cx) {
                     Poll::Ready(Ok(())) => self.write_blocked = false,
                     Poll::Ready(Err(_)) => break,
-                    Poll::Pending => {
-                        self.write_blocked = true;
-                        return;
-                    }
+                    Poll::Pending => return self.wait_for_upstream(cx),
                 }
                 match fed {
                     Poll::Ready(()) if self.sending == Sending::Underway => continue,
@@ -357,17 +360,27 @@ impl Connection {
                 Poll::Ready(Ok(())) => {
                     self.sent = true;
                     self.unflushed = true;
+                    self.write_blocked = false;
                     self.sent_at = Instant::now();
                 }
                 Poll::Ready(Err(_)) => break,
-                Poll::Pending => {
-                    self.write_blocked = true;
-                    return;
-                }
+                Poll::Pending if !self.write_blocked && self.writes_now() => {}
+                Poll::Pending => return self.wait_for_upstream(cx),
             }
         }
         self.broken = true;
         self.write_blocked = true;
+    }
+
+    /// The upstream takes no more for now. Then nothing more is read of the client's body, so
+    /// that its end would not be seen behind it.
+    fn wait_for_upstream(&mut self, cx: &mut Context<'_>) {
+        self.write_blocked = true;
+        if let (Sending::Underway, Some(body)) = (self.sending, &mut self.body)
+            && body.poll_left(cx).is_ready()
+        {
+            self.sending = Sending::Failed(Kind::ClientGone);
+        }
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -409,12 +422,37 @@ impl Connection {
     fn poll_patience(&mut self, cx: &mut Context<'_>, upstream: &Upstream) -> Poll<Error> {
         let underway = self.sending == Sending::Underway || !self.output.is_empty();
         let patience = if underway { upstream.idle_timeout } else { upstream.response_timeout };
-        let deadline = self.sent_at + patience;
-        self.timer.poll(cx, deadline).map(|()| match underway {
+        ready!(self.timer.poll(cx, self.sent_at + patience));
+        if self.goes_on(cx) {
+            return Poll::Pending;
+        }
+        Poll::Ready(match underway {
             true if !self.write_blocked => Error::new(Kind::ClientTimeout, Phase::Send),
             true => Error::new(Kind::Timeout, Phase::Send),
             false => Error::new(Kind::Timeout, Phase::Head),
         })
+    }
+
+    /// Whether an upstream that seems to take nothing any more takes something all the same. Then
+    /// it is polled again.
+    fn goes_on(&mut self, cx: &Context<'_>) -> bool {
+        let goes_on = self.write_blocked && self.writes_now();
+        if goes_on {
+            self.write_blocked = false;
+            cx.waker().wake_by_ref();
+        }
+        goes_on
+    }
+
+    /// Writes past what the runtime knows; whether that went. The system calls a socket writable
+    /// only when a third of its buffer is free, which a slow upstream may not take in time: the
+    /// buffer has to be really full before the upstream is waited for, and after.
+    fn writes_now(&mut self) -> bool {
+        let wrote = !self.output.is_empty() && self.output.write_now(&self.stream).is_ok();
+        if wrote {
+            self.sent_at = Instant::now();
+        }
+        wrote
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
+use rustix::io::Errno;
+use tokio::net::TcpSocket;
+
 /// What went wrong, as far as an answer to the client depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -15,6 +18,8 @@ pub enum Kind {
     Timeout,
     /// The service takes no request now: 503.
     Unavailable,
+    /// This host lacks what a connection takes, file descriptors above all: 503.
+    Exhausted,
     /// The client stopped sending its body: 408.
     ClientTimeout,
     /// The client went away before its body was whole: whatever is answered, nobody reads it.
@@ -60,7 +65,7 @@ impl Error {
             Kind::Invalid | Kind::Target | Kind::ClientBody => "invalid",
             Kind::Timeout | Kind::ClientTimeout => "timeout",
             Kind::ClientGone => "closed",
-            Kind::TooLarge | Kind::Unavailable => "over-limit",
+            Kind::TooLarge | Kind::Unavailable | Kind::Exhausted => "over-limit",
         };
         Self { kind, phase, reason, retry_after: None, source: None }
     }
@@ -78,6 +83,12 @@ impl Error {
 
     /// The name could not be resolved.
     pub(super) fn unresolved(source: io::Error) -> Self {
+        // A resolver that cannot open its own socket says only that it found nothing.
+        if let Err(error) = TcpSocket::new_v4()
+            && is_shortage(&error)
+        {
+            return Self::io(Phase::Connect, error);
+        }
         Self { reason: "dns", ..Self::new(Kind::Unreachable, Phase::Connect) }.because(source)
     }
 
@@ -89,6 +100,9 @@ impl Error {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => (Kind::Unreachable, "reset"),
             io::ErrorKind::UnexpectedEof => (Kind::Unreachable, "closed"),
+            _ if phase == Phase::Connect && is_shortage(&source) => {
+                return Self::new(Kind::Exhausted, phase).because(source);
+            }
             // No route, no permission, no such network: nobody took the connection.
             _ if phase == Phase::Connect => (Kind::Unreachable, "refused"),
             _ => (Kind::Unreachable, "reset"),
@@ -129,6 +143,12 @@ impl Error {
     }
 }
 
+/// Whether a system call failed for want of what this process or host has no more of.
+fn is_shortage(error: &io::Error) -> bool {
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|error| short.contains(&error))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.kind {
@@ -137,6 +157,7 @@ impl fmt::Display for Error {
             Kind::Invalid => "the upstream spoke no valid HTTP",
             Kind::Timeout => "the upstream took too long",
             Kind::Unavailable => "the upstream takes no requests now",
+            Kind::Exhausted => "this host lacks file descriptors or memory for a connection",
             Kind::ClientTimeout => "the client stopped sending its body",
             Kind::ClientGone => "the client went away",
             Kind::ClientBody => "the client's body is malformed",

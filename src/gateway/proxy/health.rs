@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::{
     connect,
     connection::{Connection, NoAnswer},
-    error::Error,
+    error::{Error, Kind},
     instance::Instance,
     upstream::Upstream,
 };
@@ -80,20 +80,26 @@ async fn check_all(upstream: Weak<Upstream>, every: Duration) {
 async fn check(upstream: &Upstream, instance: &Instance) {
     let Some(check) = &upstream.health_check else { return };
     let asked = timeout(check.interval, ask(upstream, instance, &check.path)).await;
+    let (service, origin) = (upstream.service(), instance.origin());
     let cause = match asked {
         Ok(Ok(200..=399)) => None,
         Ok(Ok(status)) => Some(format!("it answered {status}")),
+        Ok(Err(error)) if error.kind() == Kind::Exhausted => {
+            let cause = problem::chain(&error);
+            tracing::warn!(service, instance = origin, cause, "an instance cannot be checked");
+            return;
+        }
         Ok(Err(error)) => Some(problem::chain(&error)),
         Err(late) => Some(problem::chain(&late)),
     };
-    let instance_name = instance.origin();
     match cause {
         None if instance.health.passed() => {
-            tracing::info!(instance = instance_name, "an instance is healthy again");
+            tracing::info!(service, instance = origin, "an instance is healthy again");
         }
         Some(cause) if instance.health.failed() => {
             tracing::warn!(
-                instance = instance_name,
+                service,
+                instance = origin,
                 cause,
                 "an instance is unhealthy and gets no requests"
             );
@@ -115,7 +121,10 @@ async fn ask(upstream: &Upstream, instance: &Instance, path: &str) -> Result<u16
         Ok(())
     })?;
     match poll_fn(|cx| connection.poll_head(cx, upstream, false)).await {
-        Ok(head) => Ok(head.status.as_u16()),
+        Ok(head) => {
+            connection.settle();
+            Ok(head.status.as_u16())
+        }
         Err(NoAnswer::Unsent(_, error) | NoAnswer::Silent(error) | NoAnswer::Failed(error)) => {
             Err(error)
         }

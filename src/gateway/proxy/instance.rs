@@ -6,7 +6,7 @@ use http::{Uri, uri::Scheme};
 use rustls_pki_types::CertificateDer;
 
 use super::{
-    breaker::{Breaker, Circuit, Standing},
+    breaker::{Breaker, Standing},
     health::Health,
     tls::Tls,
 };
@@ -131,23 +131,6 @@ impl Instance {
     /// Whether it gets requests.
     pub(super) fn standing(&self) -> Standing {
         if self.health.is_ejected() { Standing::Ejected } else { self.breaker.standing() }
-    }
-
-    /// A request was answered here.
-    pub(super) fn succeeded(&self, on_trial: bool) {
-        if self.breaker.succeeded(on_trial) {
-            tracing::info!(instance = &*self.origin, "a circuit closed: its instance is back");
-        }
-    }
-
-    /// A request failed here, and not by its client's fault.
-    pub(super) fn failed(&self, circuit: Option<Circuit>, on_trial: bool) {
-        if self.breaker.failed(circuit, on_trial) {
-            tracing::warn!(
-                instance = &*self.origin,
-                "a circuit opened: its instance failed too often in a row and is left alone"
-            );
-        }
     }
 
     /// How many requests are under way here, of all workers.

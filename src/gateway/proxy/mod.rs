@@ -30,7 +30,6 @@ mod output;
 mod pool;
 mod response;
 mod stream;
-mod timer;
 mod tls;
 mod tunnel;
 mod upstream;
@@ -138,8 +137,15 @@ impl Client {
             Framing::Length(length) if upstream.max_body_size.is_some_and(|max| length > max) => {
                 return Err(Error::new(Kind::TooLarge, Phase::Check));
             }
-            _ => Some(Box::new(RequestBody::new(payload, framing, upstream.max_body_size))),
+            _ => {
+                let client = outgoing.client.map(|client| client.clock.clone());
+                let body = RequestBody::new(payload, framing, upstream.max_body_size, client);
+                Some(Box::new(body))
+            }
         };
+        if let Some(client) = outgoing.client {
+            client.clock.limit_writes(upstream.idle_timeout);
+        }
         let repeatable = body.is_none() && outgoing.method.is_idempotent();
         let asked = Asked::by(outgoing, body.is_some());
         let request = Request { outgoing, framing, asked, repeatable };
@@ -150,8 +156,8 @@ impl Client {
                     call.answered(head.status);
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         let client = asked.agrees(&head, outgoing.client)?;
-                        let id = outgoing.request_id;
-                        let tunnel = tunnel::run(client, id, early, connection, &head);
+                        let (id, limit) = (outgoing.request_id, upstream.idle_timeout);
+                        let tunnel = tunnel::run(client, id, early, connection, &head, limit);
                         return Ok(Answer::Tunnelled(Box::pin(tunnel).await));
                     }
                     let refused = head.status == StatusCode::SERVICE_UNAVAILABLE;
@@ -162,15 +168,20 @@ impl Client {
                     let lease = Lease::new(connection, call, &self.pool);
                     return response::relay(head, lease, asked)
                         .map(Answer::Response)
-                        .inspect_err(|_| upstream.instances[at].failed(upstream.circuit, false));
+                        .inspect_err(|_| upstream.failed(at, false));
                 }
                 Err(no_answer) => no_answer,
             };
             let (error, again) = match no_answer {
                 NoAnswer::Unsent(unsent, error) => {
                     body = unsent;
-                    call.failed();
-                    (error, true)
+                    // What this host is short of is no fault of the instance, and would be
+                    // lacking for the others.
+                    let of_instance = error.kind() != Kind::Exhausted;
+                    if of_instance {
+                        call.failed();
+                    }
+                    (error, of_instance)
                 }
                 NoAnswer::Silent(error) => (call.failed_by(error), repeatable),
                 NoAnswer::Failed(error) => (call.failed_by(error), false),

@@ -11,6 +11,7 @@ use bytes::{Buf as _, Bytes};
 use tokio::io::AsyncWrite;
 
 use super::{error::Error, stream::Stream};
+use crate::connection::write_now;
 
 /// What is to be written, in this order.
 #[derive(Default)]
@@ -81,6 +82,21 @@ impl Output {
         }
         self.advance(n);
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes some of it past what the runtime knows of the socket.
+    ///
+    /// # Errors
+    /// When nothing can be written; over TLS, which writes only what it has made.
+    pub(super) fn write_now(&mut self, stream: &Stream) -> io::Result<()> {
+        let start = &self.start[self.written..];
+        let slices = [IoSlice::new(start), IoSlice::new(&self.piece), IoSlice::new(self.end)];
+        if !stream.is_plain() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let n = write_now(stream.socket(), &slices)?;
+        self.advance(n);
+        Ok(())
     }
 
     fn advance(&mut self, mut n: usize) {

@@ -52,7 +52,7 @@ impl Tls {
     /// Whatever the handshake fails by: the upstream cannot be trusted or understood.
     pub(super) async fn handshake(&self, socket: TcpStream) -> Result<Stream, Error> {
         match self.connector.connect(self.name.clone(), socket).await {
-            Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+            Ok(stream) => Ok(Stream::tls(stream)),
             Err(error) => Err(Error::new(Kind::Untrusted, Phase::Connect).because(error)),
         }
     }

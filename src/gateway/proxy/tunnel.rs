@@ -4,7 +4,7 @@
 use std::{
     cell::Cell,
     future::poll_fn,
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -21,8 +21,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{connection::Connection, head::Head};
-use crate::connection::Clock;
+use super::{connection::Connection, head::Head, stream::Stream};
+use crate::connection::{Clock, Stall};
 
 /// How much is carried at once, each way.
 const BUFFER: usize = 16 * 1024;
@@ -53,13 +53,15 @@ pub struct Carried {
 }
 
 /// Answers the client with the upstream's 101, and carries bytes until both sides have ended, or
-/// one has failed. `early` is what the client has sent before the answer.
+/// one has failed: has taken none of the bytes that wait for it for `limit`, too. `early` is what
+/// the client has sent before the answer.
 pub(super) async fn run(
     client: ClientSide<'_>,
     request_id: &str,
     early: Payload,
     upstream: Box<Connection>,
     head: &Head,
+    limit: Duration,
 ) -> Carried {
     let (socket, kept) = loop {
         match client.clock.take_socket() {
@@ -69,7 +71,7 @@ pub(super) async fn run(
     };
     let meter = Meter::new();
     let early = Early { payload: early, kept };
-    let metered = Metered { io: socket, meter: &meter };
+    let metered = Metered { io: socket, meter: &meter, stall: Stall::default(), limit };
     tokio::select! {
         // Whatever ends it, both sockets are closed behind it.
         _ = carry(metered, early, upstream, head, request_id) => {}
@@ -85,13 +87,14 @@ async fn carry(
     head: &Head,
     request_id: &str,
 ) -> io::Result<()> {
-    let (mut upstream, ahead) = upstream.into_parts();
+    let (upstream, ahead) = upstream.into_parts();
     for socket in [&client.io, upstream.socket()] {
         let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_AFTER / 4);
         // Where it fails, a peer that has vanished is noticed later.
         let _ = SockRef::from(socket).set_tcp_keepalive(&probes);
     }
     client.io.write_all(&switching_protocols(head, request_id)).await?;
+    let mut upstream = Limited { io: upstream, stall: Stall::default(), limit: client.limit };
     client.write_all(&ahead).await?;
     while let Some(piece) = poll_fn(|cx| Poll::Ready(early.take(cx))).await {
         client.meter.add(piece.len(), 0);
@@ -176,6 +179,8 @@ impl Meter {
 struct Metered<'a> {
     io: TcpStream,
     meter: &'a Meter,
+    stall: Stall,
+    limit: Duration,
 }
 
 impl AsyncRead for Metered<'_> {
@@ -197,9 +202,52 @@ impl AsyncWrite for Metered<'_> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf))?;
-        self.meter.add(0, written);
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.io).poll_write(cx, buf);
+        let slices = [IoSlice::new(buf)];
+        let watched = this.stall.watch(cx, polled, this.limit, &this.io, Some(&slices));
+        let written = ready!(watched)?;
+        this.meter.add(0, written);
         Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// The upstream's stream, which has to take what is written.
+struct Limited {
+    io: Stream,
+    stall: Stall,
+    limit: Duration,
+}
+
+impl AsyncRead for Limited {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Limited {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.io).poll_write(cx, buf);
+        let slices = [IoSlice::new(buf)];
+        let slices = this.io.is_plain().then_some(&slices[..]);
+        this.stall.watch(cx, polled, this.limit, this.io.socket(), slices)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

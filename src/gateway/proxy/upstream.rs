@@ -22,6 +22,8 @@ const SOON: Duration = Duration::from_secs(1);
 /// A remote service. All workers share it.
 #[derive(Debug)]
 pub struct Upstream {
+    /// The service's name, for the log.
+    service: Arc<str>,
     /// To connect, all addresses of the host's name together. 2 s unless set.
     pub connect_timeout: Duration,
     /// To the response's head, counted from when the request has been sent whole. 30 s unless
@@ -57,6 +59,7 @@ impl Upstream {
     ) -> Result<Self, String> {
         let instances = urls.into_iter().map(|url| Instance::parse(url, authorities));
         Ok(Self {
+            service: "".into(),
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
@@ -70,12 +73,40 @@ impl Upstream {
         })
     }
 
-    /// Shares it, and has the health of its instances checked from now on, until it is dropped.
-    /// That takes actix's runtime.
-    pub fn start(self) -> Arc<Self> {
+    /// Shares it as this service, and has the health of its instances checked from now on, until
+    /// it is dropped. That takes actix's runtime.
+    pub fn start(mut self, service: &Arc<str>) -> Arc<Self> {
+        self.service = Arc::clone(service);
         let shared = Arc::new(self);
         health::watch(&shared);
         shared
+    }
+
+    /// The service's name.
+    pub(super) fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// A request was answered by the instance at this place.
+    pub(super) fn succeeded(&self, at: usize, on_trial: bool) {
+        let instance = &self.instances[at];
+        if instance.breaker.succeeded(on_trial) {
+            let (service, instance) = (self.service(), instance.origin());
+            tracing::info!(service, instance, "a circuit closed: its instance is back");
+        }
+    }
+
+    /// A request failed at the instance at this place, and not by its client's fault.
+    pub(super) fn failed(&self, at: usize, on_trial: bool) {
+        let instance = &self.instances[at];
+        if instance.breaker.failed(self.circuit, on_trial) {
+            let (service, instance) = (self.service(), instance.origin());
+            tracing::warn!(
+                service,
+                instance,
+                "a circuit opened: its instance failed too often in a row and is left alone"
+            );
+        }
     }
 
     pub(super) fn over_limit(&self) -> Error {

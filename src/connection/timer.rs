@@ -10,17 +10,18 @@ use std::{
 use tokio::time::{Instant, Sleep, sleep_until};
 
 /// A timer that is cheap to move: a later deadline costs nothing until the earlier one is due.
-pub(super) struct Timer(Pin<Box<Sleep>>);
+pub struct Timer(Pin<Box<Sleep>>);
 
 impl Timer {
     const FAR: Duration = Duration::from_secs(60 * 60);
 
-    pub(super) fn new() -> Self {
+    /// A timer without a deadline yet.
+    pub fn new() -> Self {
         Self(Box::pin(sleep_until(Instant::now() + Self::FAR)))
     }
 
     /// Ready when `deadline` has passed.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+    pub fn poll(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         if deadline < self.0.deadline() {
             self.0.as_mut().reset(deadline);
         }
@@ -31,5 +32,11 @@ impl Timer {
             self.0.as_mut().reset(deadline);
         }
         Poll::Pending
+    }
+}
+
+impl Default for Timer {
+    fn default() -> Self {
+        Self::new()
     }
 }
