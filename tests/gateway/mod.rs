@@ -15,6 +15,7 @@ mod httpbin;
 mod https;
 mod identity;
 mod leaving;
+mod network;
 mod paths;
 mod progress;
 mod reload;

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Where the program `name` is; builds `package` where it is not.
+/// Where the program `name` is; builds `package` where it is not, whatever Go calls that.
 pub async fn executable(name: &'static str, package: &'static str) -> PathBuf {
     let mut version = Command::new(name);
     version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
@@ -42,5 +42,8 @@ fn build(bin: &Path, name: &str, package: &str) {
         built,
         "the tests need {name}: put it on PATH, or install Go so that they can build it"
     );
-    std::fs::rename(fresh.path().join(name), bin.join(name)).expect("move it into place");
+    // Go names it after the package's last part.
+    let (path, _version) = package.rsplit_once('@').expect("a package with its version");
+    let made = path.rsplit('/').next().expect("a last part");
+    std::fs::rename(fresh.path().join(made), bin.join(name)).expect("move it into place");
 }

@@ -1,5 +1,5 @@
-//! What the tests are made with: the real binary, a real MinIO, Postgres and go-httpbin, a raw HTTP client, a raw
-//! upstream, images and multipart bodies made byte by byte.
+//! What the tests are made with: the real binary, a real MinIO, Postgres, go-httpbin and toxiproxy, a raw HTTP
+//! client, a raw upstream, images and multipart bodies made byte by byte.
 
 pub mod app;
 pub mod builder;
@@ -16,6 +16,7 @@ pub mod problem;
 pub mod request;
 pub mod text;
 pub mod tls;
+pub mod toxiproxy;
 pub mod upload;
 pub mod upstream;
 
