@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use actix_http::{HttpService, Request, Response, body::BoxBody, error::DispatchError};
+use actix_http::{
+    HttpMessage as _, HttpService, Request, Response, body::BoxBody, error::DispatchError,
+};
 use actix_server::{Server, ServerBuilder, ServerHandle};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::{App, dev::AppConfig, web};
@@ -27,11 +29,14 @@ use crate::{
         records::{Reconciler, Records},
     },
     database::{self, Database, Migration, Role},
-    edge::{self, Cors, Edge, RequestSpan},
-    gateway::{self, AuthMode, Gateway, Module, Registry, ServicesSettings, TrustedProxies},
+    edge::{self, Cors, Edge, Labels, RequestSpan},
+    gateway::{
+        self, AuthMode, AuthSettings, Checks, Gateway, Module, Registry, ServicesSettings,
+        TrustedProxies,
+    },
     operations::{self, Readiness},
     problem,
-    settings::{ServerSettings, Settings},
+    settings::{Invalid, ServerSettings, Settings},
     storage::{self, Budget, SharedStorage},
 };
 
@@ -80,6 +85,14 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
+    /// Credentials cannot be checked as set up.
+    #[error("setting {key} {message}")]
+    Checks {
+        /// The setting.
+        key: String,
+        /// What is wrong with it, and what would be right.
+        message: String,
+    },
     /// The store cannot be used as set up.
     #[error(transparent)]
     Storage(#[from] storage::BuildError),
@@ -89,6 +102,12 @@ pub enum Error {
     /// The server cannot be started.
     #[error("cannot start the server: {0}")]
     Server(#[from] io::Error),
+}
+
+impl From<Invalid> for Error {
+    fn from(Invalid { key, message }: Invalid) -> Self {
+        Self::Checks { key, message }
+    }
 }
 
 /// What all workers of a listener share.
@@ -155,12 +174,14 @@ impl Application {
         let registry = Arc::new(Registry::new(&settings.services));
         let draining = CancellationToken::new();
         let cors = Cors::new(&settings.server.cors);
+        let checks = Checks::new(&settings.auth, &settings.rate_limits, trusted.clone())?;
         let shared = Shared {
             uploads,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database)),
             gateway: Gateway::new(
                 gateway::PREFIX,
                 Arc::clone(&registry),
+                checks.clone(),
                 trusted.clone(),
                 cors.clone(),
                 draining.clone(),
@@ -185,7 +206,7 @@ impl Application {
             // The same module behind a table that has nothing else, without the gateway's path.
             let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
             listeners.push(listener.try_clone()?);
-            let gateway = Gateway::new("", own, trusted, None, draining);
+            let gateway = Gateway::new("", own, checks, trusted, None, draining);
             let direct = Shared { gateway, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
@@ -200,7 +221,7 @@ impl Application {
             drain_delay: settings.server.drain_delay,
             timeout,
         };
-        announce(address, consumers_address, settings.auth.mode);
+        announce(address, consumers_address, &settings.auth);
         Ok(Self { server, storage, reconciler, registry, stopper })
     }
 
@@ -334,15 +355,18 @@ fn serve(
         let draining = shared.draining.child_token();
         let (gateway, cors) = (shared.gateway.clone(), shared.cors.clone());
         let expect = fn_service(move |request: Request| {
-            let head = request.head();
-            ready(match gateway.expect(head) {
-                Ok(()) => Ok(request),
-                Err(problem) => {
-                    let refusal: Response<BoxBody> =
-                        edge::refuse(head, problem, cors.as_ref()).into();
-                    Err(Exchange::refuse(request, refusal))
+            let (gateway, cors) = (gateway.clone(), cors.clone());
+            async move {
+                let labels = Labels::of(request.headers());
+                match gateway.expect(&request, &labels).await {
+                    Ok(()) => Ok(request),
+                    Err(problem) => {
+                        let refusal: Response<BoxBody> =
+                            edge::refuse(request.head(), labels, problem, cors.as_ref()).into();
+                        Err(Exchange::refuse(request, refusal))
+                    }
                 }
-            })
+            }
         });
         let connections = shared.connections.clone();
         let accepted = fn_service(move |socket: tokio::net::TcpStream| {
@@ -393,12 +417,18 @@ fn app(
 }
 
 /// Says what a person starting the server wants to know first.
-fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>, mode: AuthMode) {
-    match mode {
-        AuthMode::Open => tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            "open mode: any x-tenant-id header is believed"
-        ),
+fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>, auth: &AuthSettings) {
+    let version = env!("CARGO_PKG_VERSION");
+    match auth.mode {
+        AuthMode::Open => tracing::info!(version, "open mode: any x-tenant-id header is believed"),
+        AuthMode::Required => {
+            tracing::info!(version, "required mode: every request needs a credential");
+        }
+    }
+    if auth.jwt.as_ref().is_some_and(|jwt| jwt.jwks_url.is_some() && jwt.audience.is_none()) {
+        tracing::warn!(
+            "auth.jwt.audience is not set: tokens that the issuer made for others are accepted too"
+        );
     }
     tracing::info!(listener = "gateway", addr = %address, "listening");
     if let Some(address) = consumers_address {

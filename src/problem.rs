@@ -8,7 +8,10 @@ use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
 use actix_web::{
     HttpResponse, HttpResponseBuilder, ResponseError,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderName, HeaderValue},
+    },
 };
 use serde::Serialize;
 
@@ -126,6 +129,7 @@ pub struct Problem {
     reason: Option<&'static str>,
     retry_after: Option<Duration>,
     allow: Option<&'static str>,
+    fields: Vec<(HeaderName, HeaderValue)>,
     cause: Option<Cause>,
 }
 
@@ -144,6 +148,7 @@ impl Problem {
             reason: None,
             retry_after,
             allow: None,
+            fields: Vec::new(),
             cause: None,
         }
     }
@@ -173,6 +178,13 @@ impl Problem {
     #[must_use]
     pub fn allow(mut self, methods: &'static str) -> Self {
         self.allow = Some(methods);
+        self
+    }
+
+    /// Adds a field to the answer, such as `WWW-Authenticate`.
+    #[must_use]
+    pub fn field(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.fields.push((name, value));
         self
     }
 
@@ -242,6 +254,9 @@ impl Problem {
         }
         if let Some(methods) = self.allow {
             response.insert_header((header::ALLOW, methods));
+        }
+        for (name, value) in &self.fields {
+            response.insert_header((name.clone(), value.clone()));
         }
         response
     }

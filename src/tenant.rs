@@ -1,7 +1,9 @@
-//! Tenants: the parsed id, and the extractor by which handlers come to act for one.
+//! Tenants and principals: the parsed id, and the extractors by which handlers come to act for
+//! somebody.
 //!
-//! Authority is an argument's type: a handler can only get a [`Tenant`] from the request, where
-//! the gateway put it after its checks; storage keys are made from a [`TenantId`] only.
+//! Authority is an argument's type: a handler can only get a [`Tenant`] or a [`Principal`] from the
+//! request, where the gateway put them after its checks; storage keys are made from a
+//! [`TenantId`] only.
 
 use std::{
     fmt,
@@ -91,6 +93,99 @@ impl FromRequest for Tenant {
     }
 }
 
+/// Who a request comes from, as its verified credential says. An extractor; cloning it is cheap.
+/// In open mode there is none, and handlers that ask for one answer `unauthenticated`.
+#[derive(Clone, Debug)]
+pub struct Principal(Arc<Authority>);
+
+#[derive(Debug)]
+struct Authority {
+    id: String,
+    reach: Reach,
+    scopes: Scopes,
+}
+
+/// Whom a principal may act for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// One tenant.
+    One(TenantId),
+    /// Any tenant that the request names: a gateway in front, say.
+    Any,
+}
+
+impl Principal {
+    /// A principal that the log knows by `id`.
+    pub fn new(id: String, reach: Reach, scopes: Scopes) -> Self {
+        Self(Arc::new(Authority { id, reach, scopes }))
+    }
+
+    /// What the log calls it; never a secret.
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// Whom it may act for.
+    pub fn reach(&self) -> &Reach {
+        &self.0.reach
+    }
+
+    /// What it may do.
+    pub fn scopes(&self) -> &Scopes {
+        &self.0.scopes
+    }
+
+    /// The tenant that it acts for in a request that names this one, or none.
+    ///
+    /// # Errors
+    /// [`Kind::Forbidden`] if the request names another's.
+    pub fn acting_for(&self, named: Option<TenantId>) -> Result<Option<TenantId>, Kind> {
+        match (&self.0.reach, named) {
+            (Reach::Any, named) => Ok(named),
+            (Reach::One(own), Some(named)) if *own != named => Err(Kind::Forbidden),
+            (Reach::One(own), _) => Ok(Some(own.clone())),
+        }
+    }
+}
+
+impl FromRequest for Principal {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let principal = request.extensions().get::<Principal>().cloned();
+        ready(principal.ok_or_else(|| Problem::new(Kind::Unauthenticated)))
+    }
+}
+
+/// A set of scopes (RFC 6749, section 3.3).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Scopes(Box<[Box<str>]>);
+
+impl Scopes {
+    /// The scopes of a list with blanks between, as `scope` claims and settings have them.
+    pub fn parse(list: &str) -> Self {
+        Self(list.split_ascii_whitespace().map(Into::into).collect())
+    }
+
+    /// These and those.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0.into_iter().chain(other.0).collect())
+    }
+
+    /// Whether all of `needed` are among them.
+    pub fn include(&self, needed: &Self) -> bool {
+        needed.0.iter().all(|scope| self.0.contains(scope))
+    }
+}
+
+impl fmt::Display for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -108,6 +203,37 @@ mod tests {
             ["", ".", "..", "-a", "_a", "a.", "a/b", "a\\b", "a b", "ä", "a\0", too_long.as_str()]
         {
             assert_eq!(TenantId::parse(bad), Err(Kind::TenantInvalid), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_principal_acts_for_its_own_tenant_only_or_for_whom_it_names() {
+        let id = |text: &str| TenantId::parse(text).unwrap();
+        let of = |reach| Principal::new("p".to_owned(), reach, Scopes::default());
+        let one = of(Reach::One(id("acme")));
+        assert_eq!(one.acting_for(None), Ok(Some(id("acme"))));
+        assert_eq!(one.acting_for(Some(id("acme"))), Ok(Some(id("acme"))));
+        for other in ["other", "Acme", "acme-1"] {
+            assert_eq!(one.acting_for(Some(id(other))), Err(Kind::Forbidden), "{other}");
+        }
+        let any = of(Reach::Any);
+        assert_eq!(any.acting_for(None), Ok(None));
+        assert_eq!(any.acting_for(Some(id("other"))), Ok(Some(id("other"))));
+    }
+
+    #[test]
+    fn scopes_are_whole_words() {
+        let scopes = Scopes::parse(" images:read  orders:write ");
+        for (needed, included) in [
+            ("", true),
+            ("images:read", true),
+            ("orders:write images:read", true),
+            ("images", false),
+            ("images:write", false),
+            ("images:read images:write", false),
+            ("IMAGES:READ", false),
+        ] {
+            assert_eq!(scopes.include(&Scopes::parse(needed)), included, "{needed}");
         }
     }
 

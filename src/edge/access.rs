@@ -13,7 +13,10 @@ use std::{
 use actix_web::{
     Error, HttpResponse,
     body::{BodySize, MessageBody},
-    http::{Method, StatusCode, Uri, header::HeaderMap},
+    http::{
+        Method, StatusCode, Uri,
+        header::{HeaderMap, HeaderName, HeaderValue},
+    },
     web::Bytes,
 };
 use pin_project_lite::pin_project;
@@ -35,13 +38,15 @@ pub struct Labels(Rc<(RequestId, RefCell<LabelValues>)>);
 pub(super) struct LabelValues {
     pub(super) service: Option<Arc<str>>,
     pub(super) tenant: Option<Arc<str>>,
+    pub(super) fields: Vec<(HeaderName, HeaderValue)>,
     pub(super) received: Option<u64>,
     pub(super) sent: Option<u64>,
 }
 
 impl Labels {
-    fn of(request_id: RequestId) -> Self {
-        Self(Rc::new((request_id, RefCell::default())))
+    /// The labels of a request with these fields, which settle its id.
+    pub fn of(headers: &HeaderMap) -> Self {
+        Self(Rc::new((RequestId::of(headers), RefCell::default())))
     }
 
     /// The request's id.
@@ -54,6 +59,19 @@ impl Labels {
         let mut values = self.0.1.borrow_mut();
         values.service = Some(service);
         values.tenant = tenant;
+    }
+
+    /// Adds a field to the answer, whatever that turns out to be.
+    pub fn answer_with(&self, name: HeaderName, value: HeaderValue) {
+        self.0.1.borrow_mut().fields.push((name, value));
+    }
+
+    /// Sets the fields of every answer to the request.
+    pub(super) fn mark(&self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, self.request_id().value());
+        for (name, value) in &self.0.1.borrow().fields {
+            headers.insert(name.clone(), value.clone());
+        }
     }
 
     pub(super) fn values(&self) -> Ref<'_, LabelValues> {
@@ -97,10 +115,14 @@ pub(super) struct Access {
 }
 
 impl Access {
-    pub(super) fn of(head: &actix_http::RequestHead, cors: Option<&Arc<Cors>>) -> Self {
+    pub(super) fn of(
+        head: &actix_http::RequestHead,
+        labels: Labels,
+        cors: Option<&Arc<Cors>>,
+    ) -> Self {
         Self {
             sharing: cors.map(|cors| Sharing::of(cors, head.headers())),
-            labels: Labels::of(RequestId::of(head.headers())),
+            labels,
             started: Instant::now(),
             method: head.method.clone(),
             uri: head.uri.clone(),
@@ -120,7 +142,7 @@ impl Access {
 
     /// Sets what every answer carries.
     pub(super) fn mark(&self, headers: &mut HeaderMap) {
-        headers.insert(REQUEST_ID, self.request_id().value());
+        self.labels.mark(headers);
         if let Some(sharing) = &self.sharing {
             sharing.mark(headers);
         }

@@ -99,7 +99,8 @@ where
     forward_ready!(service);
 
     fn call(&self, mut request: ServiceRequest) -> Self::Future {
-        let mut access = Access::of(request.head(), self.cors.as_ref());
+        let labels = Labels::of(request.headers());
+        let mut access = Access::of(request.head(), labels, self.cors.as_ref());
         access.work = Some(self.work.token());
         access.exchange = Exchange::begin(&mut request);
         request.extensions_mut().insert(access.labels.clone());
@@ -212,16 +213,16 @@ fn finish_without_request(error: &Error, mut access: Access) -> Error {
         Some(problem) => (problem.kind(), problem.allowed()),
         None => (Kind::Internal, None),
     };
-    let (request_id, sharing) = (access.request_id().clone(), access.sharing.clone());
-    Rendered { kind, allow, request_id, sharing }.into()
+    let (labels, sharing) = (access.labels.clone(), access.sharing.clone());
+    Rendered { kind, allow, labels, sharing }.into()
 }
 
-/// A problem that knows its request's id, for where actix renders it.
+/// A problem that knows its request's labels, for where actix renders it.
 #[derive(Debug)]
 struct Rendered {
     kind: Kind,
     allow: Option<&'static str>,
-    request_id: RequestId,
+    labels: Labels,
     sharing: Option<Sharing>,
 }
 
@@ -242,9 +243,9 @@ impl ResponseError for Rendered {
             Some(methods) => problem.allow(methods),
             None => problem,
         };
-        let mut response = problem.respond(self.request_id.as_str());
+        let mut response = problem.respond(self.labels.request_id().as_str());
         let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, self.request_id.value());
+        self.labels.mark(headers);
         if let Some(sharing) = &self.sharing {
             sharing.mark(headers);
         }
@@ -256,10 +257,11 @@ impl ResponseError for Rendered {
 /// (while the client waits for `100 Continue`), and logs its access line.
 pub fn refuse(
     head: &actix_http::RequestHead,
+    labels: Labels,
     problem: Problem,
     cors: Option<&Arc<Cors>>,
 ) -> HttpResponse {
-    let mut access = Access::of(head, cors);
+    let mut access = Access::of(head, labels, cors);
     let error = Error::from(problem);
     let mut response = access.render(&error);
     access.mark(response.headers_mut());

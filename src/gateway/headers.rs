@@ -14,6 +14,8 @@ use bytes::Bytes;
 
 /// The header that names the tenant.
 pub const TENANT_ID: &str = "x-tenant-id";
+/// The header that carries an API key.
+const API_KEY: &str = "x-api-key";
 /// The header that carries the request's id.
 pub const REQUEST_ID: &str = "x-request-id";
 
@@ -29,6 +31,8 @@ pub struct Identity<'a> {
     pub host: &'a str,
     /// The verified tenant; without one no `x-tenant-id` goes out.
     pub tenant: Option<&'a str>,
+    /// What becomes of the client's credential.
+    pub credentials: Credentials<'a>,
     /// The request's id.
     pub request_id: &'a str,
     /// Who sent the request.
@@ -41,6 +45,15 @@ pub struct Identity<'a> {
     pub http_10: bool,
     /// The protocol to ask for (RFC 9110, section 7.8).
     pub upgrade: Option<&'a HeaderValue>,
+}
+
+/// What becomes of `Authorization` and `x-api-key`.
+#[derive(Clone, Copy, Debug)]
+pub struct Credentials<'a> {
+    /// Whether they travel on.
+    pub pass: bool,
+    /// Goes out as `x-api-key`, in place of what came.
+    pub api_key: Option<&'a str>,
 }
 
 /// How a request's body is framed (RFC 9112, section 6).
@@ -115,6 +128,11 @@ pub fn for_upstream(
                 has_host |= trusted;
                 trusted
             }
+            Role::Authorization => identity.credentials.pass && !named.contains(name),
+            Role::ApiKey => {
+                let Credentials { pass, api_key } = identity.credentials;
+                pass && api_key.is_none() && !named.contains(name)
+            }
             Role::ForwardedOther => trusted && !named.contains(name),
             Role::Te => {
                 if has_token(value.as_bytes(), "trailers") {
@@ -131,6 +149,9 @@ pub fn for_upstream(
 
     if let Some(tenant) = identity.tenant {
         lines.field(TENANT_ID, tenant.as_bytes());
+    }
+    if let Some(key) = identity.credentials.api_key {
+        lines.field(API_KEY, key.as_bytes());
     }
     lines.field(REQUEST_ID, identity.request_id.as_bytes());
 
@@ -218,6 +239,9 @@ enum Role {
     ForwardedHost,
     /// Another `X-Forwarded-*`: the gateway has none, an untrusted peer may not have one.
     ForwardedOther,
+    /// The client's credential, or what may become one.
+    Authorization,
+    ApiKey,
     /// Only the gateway says it.
     Gateway,
 }
@@ -229,11 +253,13 @@ fn role(name: &str) -> Role {
         "x-forwarded-host" => Role::ForwardedHost,
         TENANT_ID | REQUEST_ID => Role::Gateway,
         "te" => Role::Te,
+        "authorization" => Role::Authorization,
+        API_KEY => Role::ApiKey,
         // The server has answered `Expect` itself. `Proxy` becomes HTTP_PROXY in CGI programs.
         "host" | "content-length" | "expect" | "http2-settings" | "proxy" => Role::OfThisHop,
         _ if is_hop_by_hop(name) => Role::OfThisHop,
         _ if name.starts_with("x-forwarded-") => Role::ForwardedOther,
-        _ if imitates_gateway(name) => Role::Gateway,
+        _ if name.contains('_') => role_of_imitation(name),
         _ => Role::Ordinary,
     }
 }
@@ -244,14 +270,15 @@ fn is_hop_by_hop(name: &str) -> bool {
         || name.starts_with("proxy-")
 }
 
-/// Whether a name becomes one of the gateway's where `_` and `-` are the same, as in CGI
-/// variables.
-fn imitates_gateway(name: &str) -> bool {
-    if !name.contains('_') {
-        return false;
-    }
+/// The role of a name that may become another where `_` and `-` are the same, as in CGI variables.
+fn role_of_imitation(name: &str) -> Role {
     let dashed = name.replace('_', "-");
-    dashed.starts_with("x-forwarded-") || matches!(dashed.as_str(), TENANT_ID | REQUEST_ID)
+    match dashed.as_str() {
+        TENANT_ID | REQUEST_ID => Role::Gateway,
+        API_KEY => Role::ApiKey,
+        dashed if dashed.starts_with("x-forwarded-") => Role::Gateway,
+        _ => Role::Ordinary,
+    }
 }
 
 /// The field names that `Connection` lists.

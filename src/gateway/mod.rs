@@ -1,14 +1,21 @@
 //! The gateway: resolves a service's name to a module of this process or a remote service.
 //!
 //! It may know `problem`, `tenant`, `edge` and `settings`; it knows no module: `app` hands it
-//! each module's routes. The order of the checks stands in `Gateway::admit`.
+//! each module's routes. The order of the checks stands in `Gateway::admit` and [`checks`].
 
 mod admission;
+mod audit;
+mod auth;
+mod checks;
+mod client;
 mod error;
 mod headers;
 mod path;
 mod proxy;
+mod rate_limit;
+mod recent;
 mod registry;
+mod secret;
 mod settings;
 
 use std::{net::IpAddr, sync::Arc};
@@ -20,18 +27,24 @@ use actix_web::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use auth::{AuthMode, AuthSettings, JwtSettings};
+pub use checks::Checks;
+pub use rate_limit::{Rate, RateLimitSettings};
 pub use registry::{Changes, Registry};
-pub use settings::{
-    AuthMode, AuthSettings, CaFile, CircuitSettings, ServiceSettings, ServicesSettings,
-};
+pub use secret::Secret;
+pub use settings::{CaFile, CircuitSettings, ScopeSettings, ServiceSettings, ServicesSettings};
 
 use crate::{
     edge::{Cors, Labels},
     problem::{Kind, Problem},
-    tenant::TenantId,
+    tenant::{Principal, TenantId},
 };
 use admission::Admission;
+use audit::Refused;
+use checks::Decision;
+use headers::Credentials;
 use proxy::ClientSide;
+use rate_limit::Counted;
 use registry::{Service, Target};
 
 /// The path in front of a service's name.
@@ -65,6 +78,7 @@ struct Draining(CancellationToken);
 pub struct Gateway {
     prefix: &'static str,
     registry: Arc<Registry>,
+    checks: Checks,
     trusted_proxies: TrustedProxies,
     cors: Option<Arc<Cors>>,
     /// The process is about to stop.
@@ -73,14 +87,24 @@ pub struct Gateway {
 
 /// Why a request is answered before it is anyone's.
 enum Early {
-    Refused(Kind),
+    /// What it is told, and what the audit log is.
+    Refused(Box<Problem>, Option<Box<Refused>>),
     /// It only asks whether a page may send another.
     Preflight(Box<HttpResponse>),
 }
 
 impl From<Kind> for Early {
     fn from(kind: Kind) -> Self {
-        Self::Refused(kind)
+        Self::Refused(Box::new(kind.into()), None)
+    }
+}
+
+impl Early {
+    /// Tells the audit log, if it is to be told.
+    fn audit(&self, labels: Option<&Labels>) {
+        if let (Self::Refused(_, Some(refused)), Some(labels)) = (self, labels) {
+            refused.tell(labels.request_id().as_str());
+        }
     }
 }
 
@@ -89,6 +113,10 @@ impl From<Kind> for Early {
 struct Admitted {
     service: Arc<Service>,
     tenant: Option<TenantId>,
+    /// Who sent it; none in open mode.
+    principal: Option<Principal>,
+    /// The limit that it counted against.
+    counted: Option<Box<Counted>>,
     /// Where the rest of the path begins, behind the service's name and a slash; beyond the
     /// path's end if not even the slash is there.
     rest_at: usize,
@@ -99,16 +127,26 @@ impl Gateway {
     pub fn new(
         prefix: &'static str,
         registry: Arc<Registry>,
+        checks: Checks,
         trusted_proxies: TrustedProxies,
         cors: Option<Arc<Cors>>,
         draining: CancellationToken,
     ) -> Self {
-        Self { prefix, registry, trusted_proxies, cors, draining }
+        Self { prefix, registry, checks, trusted_proxies, cors, draining }
     }
 
     /// Decides about a request from its head alone, before any of its body is read or asked
-    /// for. The order is the contract's: path, service, CORS preflight, tenant.
-    fn admit(&self, head: &actix_http::RequestHead) -> Result<Admitted, Early> {
+    /// for. The order is the contract's: path, service, CORS preflight, then the [`Checks`]:
+    /// credential, tenant, rate limit.
+    fn admit(&self, head: &actix_http::RequestHead) -> Decision {
+        match self.resolve(head) {
+            Ok((service, rest_at)) => self.checks.decide(head, service, rest_at),
+            Err(early) => Decision::Now(Err(early)),
+        }
+    }
+
+    /// The service that a request is for, and where the rest of its path begins.
+    fn resolve(&self, head: &actix_http::RequestHead) -> Result<(Arc<Service>, usize), Early> {
         path::check(head.uri.path())?;
         let path = head.uri.path();
         let tail = path.strip_prefix(self.prefix).and_then(|tail| tail.strip_prefix('/'));
@@ -119,31 +157,53 @@ impl Gateway {
         if let Some(answer) = self.cors.as_ref().and_then(|cors| cors.preflight(head)) {
             return Err(Early::Preflight(Box::new(answer)));
         }
-        let tenant = TenantId::from_headers(head.headers())?;
-        if tenant.is_none() && service.tenant_required {
-            return Err(Kind::TenantMissing.into());
-        }
-        Ok(Admitted { service, tenant, rest_at })
+        Ok((service, rest_at))
     }
 
     /// The gateway's decision for a client that waits for `100 Continue`. Paths that
-    /// are not for a service of this gateway are not its to refuse.
+    /// are not for a service of this gateway are not its to refuse. An admitted request keeps
+    /// the decision, so that it counts once.
     ///
     /// # Errors
     /// Why the request is refused.
-    pub fn expect(&self, head: &actix_http::RequestHead) -> Result<(), Problem> {
+    pub async fn expect(
+        &self,
+        request: &actix_http::Request,
+        labels: &Labels,
+    ) -> Result<(), Problem> {
+        let head = request.head();
         let below = head.uri.path().strip_prefix(self.prefix);
         if !below.is_some_and(|tail| tail.starts_with('/')) {
             return Ok(());
         }
-        match self.admit(head) {
+        let outcome = match self.admit(head) {
+            Decision::Now(outcome) => outcome,
+            Decision::Later(deciding) => deciding.await,
+        };
+        match outcome {
+            Err(Early::Preflight(_)) => Ok(()),
             // The listener's own paths begin like a service's there.
-            Err(Early::Refused(Kind::ServiceNotFound)) if self.prefix.is_empty() => Ok(()),
-            Err(Early::Refused(kind)) => Err(kind.into()),
-            Ok(admitted) if admitted.service.is_exceeded_by(head.headers()) => {
-                Err(Kind::TooLarge.into())
+            Err(Early::Refused(problem, _))
+                if self.prefix.is_empty() && problem.kind() == Kind::ServiceNotFound =>
+            {
+                Ok(())
             }
-            Ok(_) | Err(Early::Preflight(_)) => Ok(()),
+            Err(early) => {
+                early.audit(Some(labels));
+                match early {
+                    Early::Refused(problem, _) => Err(*problem),
+                    Early::Preflight(_) => Ok(()),
+                }
+            }
+            Ok(admitted) if admitted.service.is_exceeded_by(head.headers()) => {
+                let counted = admitted.counted.iter().flat_map(|counted| counted.fields());
+                let problem = Problem::new(Kind::TooLarge);
+                Err(counted.fold(problem, |problem, (name, value)| problem.field(name, value)))
+            }
+            Ok(admitted) => {
+                actix_http::HttpMessage::extensions_mut(request).insert(admitted);
+                Ok(())
+            }
         }
     }
 
@@ -153,6 +213,7 @@ impl Gateway {
         let mut scope = web::scope(self.prefix)
             .app_data(self.trusted_proxies.clone())
             .app_data(Draining(self.draining.child_token()))
+            .app_data(self.checks.clone())
             .app_data(proxy::Client::new());
         for module in modules {
             let name = module.name;
@@ -190,10 +251,11 @@ async fn relay(request: &HttpRequest, payload: Payload) -> Result<HttpResponse, 
     let Target::Remote(upstream) = &admitted.service.target else {
         return Err(Kind::NotFound.into());
     };
-    let (Some(client), Some(trusted), Some(Draining(draining))) = (
+    let (Some(client), Some(trusted), Some(Draining(draining)), Some(checks)) = (
         request.app_data::<proxy::Client>(),
         request.app_data::<TrustedProxies>(),
         request.app_data::<Draining>(),
+        request.app_data::<Checks>(),
     ) else {
         return Err(Kind::Internal.into());
     };
@@ -205,6 +267,10 @@ async fn relay(request: &HttpRequest, payload: Payload) -> Result<HttpResponse, 
         query: request.uri().query(),
         headers: request.headers(),
         tenant: admitted.tenant.as_ref().map(TenantId::as_str),
+        credentials: Credentials {
+            pass: !checks.ask_for_credentials() || admitted.service.forward_credentials,
+            api_key: admitted.service.upstream_api_key.as_ref().map(Secret::expose),
+        },
         request_id: labels.request_id().as_str(),
         peer,
         peer_is_trusted: peer.is_some_and(|peer| trusted.contains(peer)),

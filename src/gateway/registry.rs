@@ -6,10 +6,12 @@ use actix_web::http::header::HeaderMap;
 use arc_swap::ArcSwap;
 
 use super::{
+    Secret,
     headers::Framing,
     proxy::Upstream,
-    settings::{ServiceSettings, ServicesSettings},
+    settings::{ScopeSettings, ServiceSettings, ServicesSettings},
 };
+use crate::tenant::Scopes;
 
 /// Whether `name` is one that a service can have: `[a-z0-9][a-z0-9-]{0,62}`.
 pub fn is_service_name(name: &str) -> bool {
@@ -26,8 +28,23 @@ pub struct Service {
     pub name: Arc<str>,
     /// Whether a request to it needs a tenant.
     pub tenant_required: bool,
+    /// What a request's credential must allow.
+    pub required_scopes: RequiredScopes,
+    /// Whether the client's credential travels on, where one is asked for.
+    pub forward_credentials: bool,
+    /// Sent as `x-api-key`.
+    pub upstream_api_key: Option<Secret>,
     /// Where its requests go.
     pub target: Target,
+}
+
+/// What a request's credential must allow.
+#[derive(Debug, Default)]
+pub struct RequiredScopes {
+    /// For GET and HEAD.
+    pub read: Scopes,
+    /// For all other methods.
+    pub write: Scopes,
 }
 
 impl Service {
@@ -39,7 +56,16 @@ impl Service {
             (None, Some(Ok(upstream))) => Target::Remote(upstream.start(&name)),
             _ => return None,
         };
-        Some(Self { name, tenant_required: settings.tenant_required, target })
+        let (read, write) =
+            settings.required_scopes.as_ref().map(ScopeSettings::parse).unwrap_or_default();
+        Some(Self {
+            name,
+            tenant_required: settings.tenant_required,
+            required_scopes: RequiredScopes { read, write },
+            forward_credentials: settings.forward_credentials,
+            upstream_api_key: settings.upstream_api_key.clone(),
+            target,
+        })
     }
 
     /// Whether it is the module `name` of this process.

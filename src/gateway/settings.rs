@@ -1,8 +1,8 @@
-//! `[auth]` and `[services]`: who may come in, and what the gateway routes to.
+//! `[services]`: what the gateway routes to.
 
 mod ca_file;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use bytesize::ByteSize;
 use http::uri::PathAndQuery;
@@ -11,48 +11,14 @@ use serde::{Deserialize, Serialize};
 
 pub use self::ca_file::CaFile;
 use super::{
+    Secret,
     proxy::{Circuit, HealthCheck, Upstream},
     registry::is_service_name,
 };
-use crate::settings::{Invalid, text};
-
-/// `[auth]`: how a request's tenant is established.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct AuthSettings {
-    /// Whether credentials are asked for.
-    pub mode: AuthMode,
-    /// In open mode: listen on addresses that others can reach all the same.
-    pub allow_open_network: bool,
-}
-
-/// How a request's tenant is established.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuthMode {
-    /// `x-tenant-id` is believed.
-    #[default]
-    Open,
-}
-
-impl AuthSettings {
-    /// Refuses a listener that would let strangers act for any tenant.
-    ///
-    /// # Errors
-    /// In open mode, for an address that is not a loopback one, unless it is allowed.
-    pub fn check_listener(&self, key: &str, address: SocketAddr) -> Result<(), Invalid> {
-        if address.ip().is_loopback() || self.allow_open_network {
-            return Ok(());
-        }
-        Err(Invalid::new(
-            key,
-            format!(
-                "is {address}, which others can reach, while auth.mode = \"open\" believes any tenant header; \
-                 listen on 127.0.0.1, or set auth.allow_open_network = true if only trusted clients can get there"
-            ),
-        ))
-    }
-}
+use crate::{
+    settings::{Invalid, text},
+    tenant::Scopes,
+};
 
 /// `[services]`: the services table.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -78,6 +44,15 @@ pub struct ServiceSettings {
     pub ca_file: Option<CaFile>,
     /// Whether a request needs a tenant. A module, or a service with a module's name, always does.
     pub tenant_required: bool,
+    /// What a credential must allow. `images:read` and `images:write` for a module, and for a
+    /// service with a module's name, unless set; else nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required_scopes: Option<ScopeSettings>,
+    /// Whether the client's credential travels on, where one is asked for.
+    pub forward_credentials: bool,
+    /// Sent as `x-api-key`, in place of what the client sent.
+    #[serde(skip_serializing)]
+    pub upstream_api_key: Option<Secret>,
     /// How long connecting may take.
     #[serde(with = "text")]
     pub connect_timeout: Duration,
@@ -106,6 +81,28 @@ pub struct ServiceSettings {
     pub circuit: Option<CircuitSettings>,
 }
 
+/// The scopes that requests need, as lists with blanks between; none: no scope.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ScopeSettings {
+    /// To read: GET and HEAD.
+    pub read: String,
+    /// To do anything else.
+    pub write: String,
+}
+
+impl ScopeSettings {
+    /// What reading needs, and all else.
+    pub fn parse(&self) -> (Scopes, Scopes) {
+        (Scopes::parse(&self.read), Scopes::parse(&self.write))
+    }
+
+    /// Whether a list has only what scopes can be made of (RFC 6749, section 3.3).
+    fn are_scopes(list: &str) -> bool {
+        list.bytes().all(|b| b == b' ' || (b.is_ascii_graphic() && !b"\"\\".contains(&b)))
+    }
+}
+
 /// When an instance that fails is left alone, and for how long.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -131,6 +128,9 @@ impl Default for ServiceSettings {
             urls: None,
             ca_file: None,
             tenant_required: false,
+            required_scopes: None,
+            forward_credentials: false,
+            upstream_api_key: None,
             connect_timeout: Duration::from_secs(2),
             response_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(30),
@@ -152,8 +152,8 @@ impl ServicesSettings {
     }
 
     /// Adds what is so by default: each of the process's modules is a service of its own name,
-    /// unless that name is remote. A module needs a tenant, and so does a service with a
-    /// module's name, wherever it is.
+    /// unless that name is remote. A module needs a tenant and its scopes, and so does a service with
+    /// a module's name, wherever it is.
     pub fn complete(&mut self, modules: &[&str]) {
         for &module in modules {
             let service = self.0.entry(module.to_owned()).or_default();
@@ -164,6 +164,10 @@ impl ServicesSettings {
         for (name, service) in &mut self.0 {
             if service.module.is_some() || modules.contains(&name.as_str()) {
                 service.tenant_required = true;
+                service.required_scopes.get_or_insert_with(|| ScopeSettings {
+                    read: "images:read".to_owned(),
+                    write: "images:write".to_owned(),
+                });
             }
         }
     }
@@ -251,6 +255,7 @@ impl ServiceSettings {
                 ));
             }
         }
+        self.validate_credentials()?;
         self.validate_health_path()?;
         self.validate_limits()
     }
@@ -265,6 +270,8 @@ impl ServiceSettings {
         }
         let of_remote = [
             ("ca_file", self.ca_file.is_some()),
+            ("forward_credentials", self.forward_credentials),
+            ("upstream_api_key", self.upstream_api_key.is_some()),
             ("max_requests", self.max_requests.is_some()),
             ("health_path", self.health_path.is_some()),
             ("circuit", self.circuit.is_some()),
@@ -310,6 +317,27 @@ impl ServiceSettings {
             ));
         }
         Ok(())
+    }
+
+    fn validate_credentials(&self) -> Result<(), Invalid> {
+        let scopes = self.required_scopes.iter().flat_map(|scopes| {
+            [("required_scopes.read", &scopes.read), ("required_scopes.write", &scopes.write)]
+        });
+        for (key, list) in scopes {
+            if !ScopeSettings::are_scopes(list) {
+                return Err(Invalid::new(
+                    key,
+                    "is no list of scopes; write names with blanks between, such as \"orders:read\"",
+                ));
+            }
+        }
+        match &self.upstream_api_key {
+            Some(key) if !key.expose().bytes().all(|b| b.is_ascii_graphic()) => Err(Invalid::new(
+                "upstream_api_key",
+                "has blanks or other characters that no header can carry; copy the key alone",
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn validate_health_path(&self) -> Result<(), Invalid> {

@@ -35,6 +35,8 @@ pub struct Settings {
     pub auth: gateway::AuthSettings,
     /// The services table: what the gateway routes to, by name.
     pub services: gateway::ServicesSettings,
+    /// How many requests a tenant may send.
+    pub rate_limits: gateway::RateLimitSettings,
     /// The consumers module.
     pub consumers: consumers::Settings,
     /// Where image bytes are kept.
@@ -184,7 +186,9 @@ impl Settings {
                 self.auth.check_listener(key, address)?;
             }
         }
+        self.auth.validate()?;
         self.services.validate(MODULES)?;
+        self.rate_limits.validate()?;
         self.consumers.validate()?;
         self.storage
             .validate()

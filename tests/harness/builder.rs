@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::App;
+use super::issuer::Issuer;
 use super::minio::{Minio, minio};
 
 /// How long the binary may take to listen, in a debug build on a busy machine.
@@ -48,6 +49,19 @@ impl Builder {
     /// Adds a remote service, with more lines for its table.
     pub fn service(self, name: &str, url: &str, more: &str) -> Self {
         self.file(&format!("[services.{name}]\nurl = \"{url}\"\n{more}"))
+    }
+
+    /// Asks for tokens, with these lines on how they are checked.
+    pub fn tokens(self, jwt: &str) -> Self {
+        self.file(&format!("[auth]\nmode = \"required\"\n[auth.jwt]\n{jwt}"))
+    }
+
+    /// Asks for tokens of this issuer.
+    pub fn issuer(self, issuer: &Issuer) -> Self {
+        let url = issuer.url();
+        self.tokens(&format!(
+            "jwks_url = \"{url}\"\nissuer = \"https://issuer.example/\"\naudience = \"gatehouse\""
+        ))
     }
 
     /// Lets `/consumers/…` be served on a port of its own too.

@@ -9,6 +9,7 @@ pub mod guard;
 pub mod http;
 pub mod httpbin;
 pub mod images;
+pub mod issuer;
 pub mod minio;
 pub mod multipart;
 pub mod postgres;

@@ -19,6 +19,9 @@ pub const TABLE: &[(&str, u16, &str)] = &[
     ("image-invalid", 422, "Invalid image"),
     ("too-large", 413, "Payload too large"),
     ("already-exists", 409, "Image already exists"),
+    ("unauthenticated", 401, "Authentication required"),
+    ("forbidden", 403, "Forbidden"),
+    ("rate-limited", 429, "Too many requests"),
     ("storage-unavailable", 503, "Storage unavailable"),
     ("overloaded", 503, "Server busy"),
     ("request-timeout", 408, "Request timeout"),
@@ -59,7 +62,11 @@ pub fn assert_problem(response: &Response, slug: &str) {
     }
     let members: Vec<_> = body.as_object().unwrap().keys().cloned().collect();
     assert_eq!(sorted(members), wanted, "{}", seen());
-    if status == 503 {
+    if status == 401 {
+        let challenge = response.header("www-authenticate").expect("WWW-Authenticate");
+        assert!(challenge.starts_with("Bearer "), "{challenge}");
+    }
+    if status == 503 || status == 429 {
         let seconds = response.header("retry-after").expect("Retry-After");
         assert!(seconds.parse::<u64>().is_ok_and(|s| s > 0), "Retry-After: {seconds}");
     }

@@ -59,6 +59,10 @@ impl Request {
         self.header("x-tenant-id", tenant)
     }
 
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", format!("Bearer {token}"))
+    }
+
     /// Sets the body, framed by its length.
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();

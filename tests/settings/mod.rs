@@ -1,5 +1,6 @@
 //! Settings and the command line: what starts the server, what stops it before it starts.
 
+mod auth;
 mod commands;
 mod layers;
 mod refusals;

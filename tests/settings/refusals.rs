@@ -5,7 +5,7 @@ use crate::harness::builder::Builder;
 
 /// Fails unless serving and checking both stop with one sentence that has all these words.
 #[track_caller]
-fn refused(builder: &Builder, words: &[&str]) {
+pub(super) fn refused(builder: &Builder, words: &[&str]) {
     for arguments in [&[][..], &["check"]] {
         let ended = builder.run(arguments);
         let told = ended.stderr.trim_end();
@@ -164,12 +164,6 @@ fn a_file_of_authorities_must_hold_one() {
     let pem = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
     std::fs::write(&path, pem).unwrap();
     refused(&service("http"), &["services.x.ca_file", "settings.toml", "https"]);
-}
-
-#[test]
-fn authentication_that_this_build_cannot_do_is_never_taken_for_open() {
-    refused(&App::builder().file("[auth]\nmode = \"required\""), &["auth.mode", "settings.toml"]);
-    refused(&App::builder().set("AUTH__MODE", "required"), &["auth.mode"]);
 }
 
 #[test]

@@ -29,6 +29,7 @@ fn sent(fields: &[(&'static str, &'static str)], change: impl FnOnce(&mut Identi
     let mut identity = Identity {
         host: "orders:8080",
         tenant: None,
+        credentials: Credentials { pass: true, api_key: None },
         request_id: "id-1",
         peer: Some([192, 0, 2, 7].into()),
         peer_is_trusted: false,

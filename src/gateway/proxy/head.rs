@@ -55,6 +55,7 @@ pub(super) fn write(
     let identity = Identity {
         host: instance.authority(),
         tenant: outgoing.tenant,
+        credentials: outgoing.credentials,
         request_id: outgoing.request_id,
         peer: outgoing.peer,
         peer_is_trusted: outgoing.peer_is_trusted,

@@ -54,10 +54,11 @@ pub use self::{
     breaker::Circuit,
     error::{Error, Kind, Phase},
     health::HealthCheck,
+    tls::system as system_tls,
     tunnel::{Carried, ClientSide},
     upstream::Upstream,
 };
-use super::headers::Framing;
+use super::headers::{Credentials, Framing};
 use actix_web::{
     HttpResponse,
     dev::Payload,
@@ -81,6 +82,8 @@ pub struct Outgoing<'a> {
     /// The tenant to send as `x-tenant-id`, verified or, in open mode, checked for its form.
     /// Without one that header does not go out, whatever came in.
     pub tenant: Option<&'a str>,
+    /// What becomes of the client's credential.
+    pub credentials: Credentials<'a>,
     /// The request's id, sent as `x-request-id`.
     pub request_id: &'a str,
     /// Who sent the request.

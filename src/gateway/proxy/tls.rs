@@ -58,6 +58,14 @@ impl Tls {
     }
 }
 
+/// What trusts the authorities that this system trusts, for requests of the gateway's own.
+///
+/// # Errors
+/// When there are none, as half a sentence for the error about the setting.
+pub fn system() -> Result<Arc<ClientConfig>, String> {
+    SYSTEM.clone()
+}
+
 /// What trusts the system's authorities; they are read once, when the first upstream needs them.
 static SYSTEM: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
     let found = rustls_native_certs::load_native_certs();

@@ -1,0 +1,193 @@
+//! What is checked of a request once its service is known: credential, tenant, scope, rate limit,
+//! in this order. All of it is decided from the head, at once where nothing has to be fetched.
+
+use std::sync::Arc;
+
+use actix_http::RequestHead;
+use actix_web::http::Method;
+use futures_util::future::LocalBoxFuture;
+
+use super::{
+    Admitted, AuthSettings, Early, RateLimitSettings, TrustedProxies,
+    audit::Refused,
+    auth::{Authenticator, Guesses, Refusal, Verdict},
+    client,
+    rate_limit::{Class, Count, Counted, Limits, Subject},
+    registry::{Service, Target},
+};
+use crate::{
+    problem::{Kind, Problem},
+    settings::Invalid,
+    tenant::{Principal, TenantId},
+};
+
+/// What credentials and rate limits requests are checked by. Shared by all listeners and workers.
+#[derive(Clone, Debug, Default)]
+pub struct Checks {
+    authenticator: Option<Authenticator>,
+    limits: Option<Limits>,
+    trusted_proxies: TrustedProxies,
+}
+
+/// The outcome of the checks.
+pub(super) enum Decision {
+    /// It is known.
+    Now(Result<Admitted, Early>),
+    /// Something has to be fetched first.
+    Later(LocalBoxFuture<'static, Result<Admitted, Early>>),
+}
+
+/// What the checks need to know of a request.
+struct Case {
+    service: Arc<Service>,
+    rest_at: usize,
+    writes: bool,
+    /// The tenant that it names.
+    named: Result<Option<TenantId>, Kind>,
+    /// Where it comes from. It is only found out where somebody asks.
+    client: Option<std::net::IpAddr>,
+}
+
+impl Checks {
+    /// The checks of these valid settings. It takes a runtime around it.
+    ///
+    /// # Errors
+    /// The setting that is wrong.
+    pub fn new(
+        auth: &AuthSettings,
+        rate_limits: &RateLimitSettings,
+        trusted_proxies: TrustedProxies,
+    ) -> Result<Self, Invalid> {
+        let limited = rate_limits.enabled.in_mode(auth.mode);
+        let guesses = limited.then(|| Guesses::new(rate_limits.failed_credentials));
+        Ok(Self {
+            authenticator: Authenticator::new(auth, guesses)?,
+            limits: limited.then(|| Limits::new(rate_limits)).transpose()?,
+            trusted_proxies,
+        })
+    }
+
+    /// Whether credentials are asked for, and so are the gateway's to keep.
+    pub(super) fn ask_for_credentials(&self) -> bool {
+        self.authenticator.is_some()
+    }
+
+    /// Decides about a request for `service`, the rest of whose path begins at `rest_at`.
+    pub(super) fn decide(
+        &self,
+        head: &RequestHead,
+        service: Arc<Service>,
+        rest_at: usize,
+    ) -> Decision {
+        let case = Case {
+            service,
+            rest_at,
+            writes: !matches!(head.method, Method::GET | Method::HEAD),
+            named: TenantId::from_headers(head.headers()),
+            client: if self.authenticator.is_some() || self.limits.is_some() {
+                client::address(head, &self.trusted_proxies)
+            } else {
+                None
+            },
+        };
+        let Some(authenticator) = &self.authenticator else {
+            return self.settle(case, None);
+        };
+        match authenticator.check(head.headers(), case.client) {
+            Verdict::Known(Ok(principal)) => self.settle(case, Some(principal)),
+            Verdict::Known(Err(refusal)) => Decision::Now(Err(case.refuse(&refusal, None))),
+            Verdict::Asking(asking) => {
+                let checks = self.clone();
+                Decision::Later(Box::pin(async move {
+                    match asking.await {
+                        Ok(principal) => match checks.settle(case, Some(principal)) {
+                            Decision::Now(outcome) => outcome,
+                            Decision::Later(counting) => counting.await,
+                        },
+                        Err(refusal) => Err(case.refuse(&refusal, None)),
+                    }
+                }))
+            }
+        }
+    }
+
+    /// Decides about a request whose sender is known, or believed in open mode.
+    fn settle(&self, case: Case, principal: Option<Principal>) -> Decision {
+        let admitted = match case.admit(principal) {
+            Ok(admitted) => admitted,
+            Err(early) => return Decision::Now(Err(early)),
+        };
+        let Some(limits) = &self.limits else { return Decision::Now(Ok(admitted)) };
+        let class = match (&case.service.target, case.writes) {
+            (Target::Remote(_), _) => Class::Remote,
+            (Target::Module(_), false) => Class::Reads,
+            (Target::Module(_), true) => Class::Writes,
+        };
+        let tenant = admitted.tenant.as_ref().map(TenantId::as_str);
+        let subject = match &admitted.principal {
+            Some(principal) => Subject { name: tenant.or(Some(principal.id())), client: None },
+            None => Subject { name: tenant, client: case.client },
+        };
+        match limits.count(class, subject) {
+            Count::Now(counted) => Decision::Now(finish(admitted, counted)),
+            Count::Later(counting) => {
+                Decision::Later(Box::pin(async move { finish(admitted, counting.await) }))
+            }
+        }
+    }
+}
+
+impl Case {
+    /// What the gateway settles about it, but for the rate limit.
+    fn admit(&self, principal: Option<Principal>) -> Result<Admitted, Early> {
+        let named = self.named.clone()?;
+        let tenant = match &principal {
+            None => named,
+            Some(principal) => principal
+                .acting_for(named)
+                .map_err(|_| self.refuse(&Refusal::OtherTenant, Some(principal)))?,
+        };
+        if tenant.is_none() && self.service.tenant_required {
+            return Err(Kind::TenantMissing.into());
+        }
+        if let Some(principal) = &principal {
+            let scopes = &self.service.required_scopes;
+            let needed = if self.writes { &scopes.write } else { &scopes.read };
+            if !principal.scopes().include(needed) {
+                let refusal = Refusal::MissingScope(needed.clone());
+                return Err(self.refuse(&refusal, Some(principal)));
+            }
+        }
+        Ok(Admitted {
+            service: Arc::clone(&self.service),
+            tenant,
+            principal,
+            counted: None,
+            rest_at: self.rest_at,
+        })
+    }
+
+    fn refuse(&self, refusal: &Refusal, principal: Option<&Principal>) -> Early {
+        Early::Refused(
+            Box::new(refusal.problem()),
+            Some(Box::new(Refused {
+                reason: refusal.word(),
+                client: self.client,
+                service: Arc::clone(&self.service.name),
+                principal: principal.cloned(),
+            })),
+        )
+    }
+}
+
+/// A request that was counted, unless it is one too many.
+fn finish(admitted: Admitted, counted: Counted) -> Result<Admitted, Early> {
+    let Some(wait) = counted.wait else {
+        return Ok(Admitted { counted: Some(Box::new(counted)), ..admitted });
+    };
+    let mut problem = Problem::new(Kind::RateLimited).retry_after(wait);
+    for (name, value) in counted.fields() {
+        problem = problem.field(name, value);
+    }
+    Err(Early::Refused(Box::new(problem), None))
+}

@@ -1,0 +1,101 @@
+//! Where a request comes from: its peer, or whom a trusted proxy speaks for.
+
+use std::net::IpAddr;
+
+use actix_http::RequestHead;
+use actix_web::http::header::{FORWARDED, HeaderMap, HeaderValue, X_FORWARDED_FOR};
+
+use super::TrustedProxies;
+
+/// The client's address. Behind trusted proxies it is the last one they name that is none of
+/// them: what stands before it, the client may have written itself.
+pub fn address(head: &RequestHead, trusted: &TrustedProxies) -> Option<IpAddr> {
+    let peer = head.peer_addr?.ip().to_canonical();
+    if !trusted.contains(peer) {
+        return Some(peer);
+    }
+    let named = forwarded_for(head.headers());
+    let mut client = peer;
+    for address in named.iter().rev() {
+        let Some(address) = address else { break };
+        client = *address;
+        if !trusted.contains(client) {
+            break;
+        }
+    }
+    Some(client)
+}
+
+/// The addresses of `X-Forwarded-For`, or else of `Forwarded` (RFC 7239, section 5.2), in their
+/// order; none for what is no address.
+fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
+    let lists = |name| headers.get_all(name).filter_map(|value: &HeaderValue| value.to_str().ok());
+    let plain: Vec<_> =
+        lists(X_FORWARDED_FOR).flat_map(|list| list.split(',')).map(parse).collect();
+    if !plain.is_empty() {
+        return plain;
+    }
+    let pairs = lists(FORWARDED).flat_map(|list| list.split(',')).map(|element| {
+        element.split(';').find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim().eq_ignore_ascii_case("for").then_some(value)
+        })
+    });
+    pairs.map(|node| node.and_then(parse)).collect()
+}
+
+/// An address, in quotes or brackets and with a port where there are any.
+fn parse(node: &str) -> Option<IpAddr> {
+    let node = node.trim().trim_matches('"');
+    let address = match node.strip_prefix('[') {
+        Some(rest) => rest.split(']').next()?,
+        None if node.matches(':').count() == 1 => node.split(':').next()?,
+        None => node,
+    };
+    address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderName;
+
+    use super::*;
+
+    /// The client of a request by this peer with these fields, behind proxies of 10.0.0.0/8.
+    fn client(peer: &str, fields: &[(&'static str, &'static str)]) -> String {
+        let mut head = RequestHead::default();
+        head.peer_addr = Some(std::net::SocketAddr::new(peer.parse().unwrap(), 1));
+        for (name, value) in fields {
+            head.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let trusted = TrustedProxies(["10.0.0.0/8".parse().unwrap()].into());
+        address(&head, &trusted).unwrap().to_string()
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let claim = [("x-forwarded-for", "192.0.2.9")];
+        assert_eq!(client("192.0.2.1", &claim), "192.0.2.1");
+        assert_eq!(client("10.0.0.1", &claim), "192.0.2.9");
+        assert_eq!(client("::ffff:10.0.0.1", &claim), "192.0.2.9");
+        assert_eq!(client("10.0.0.1", &[]), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_the_client_wrote_itself_is_passed_over() {
+        let cases: [(&[(&'static str, &'static str)], &str); 9] = [
+            (&[("x-forwarded-for", "6.6.6.6, 192.0.2.9")], "192.0.2.9"),
+            (&[("x-forwarded-for", "6.6.6.6, 192.0.2.9, 10.0.0.7")], "192.0.2.9"),
+            (&[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.9")], "192.0.2.9"),
+            (&[("x-forwarded-for", "10.0.0.8, 10.0.0.7")], "10.0.0.8"),
+            (&[("x-forwarded-for", "6.6.6.6, unknown, 10.0.0.7")], "10.0.0.7"),
+            (&[("x-forwarded-for", "192.0.2.9:4711")], "192.0.2.9"),
+            (&[("forwarded", "for=6.6.6.6, For=\"[2001:db8::1]:4711\";proto=http")], "2001:db8::1"),
+            (&[("forwarded", "proto=http;for=192.0.2.9")], "192.0.2.9"),
+            (&[("forwarded", "for=_hidden")], "10.0.0.1"),
+        ];
+        for (fields, wanted) in cases {
+            assert_eq!(client("10.0.0.1", fields), wanted, "{fields:?}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Rate limits: how many requests each tenant may send, and what answers tell of it
+//! (draft-ietf-httpapi-ratelimit-headers).
+//!
+//! It counts; whom a request is for, [`super::checks`] says. In this process a limit is counted
+//! without waiting; where replicas share their limits, that takes one round trip to Redis, and
+//! while there is none each counts by itself.
+
+mod local;
+mod redis;
+mod settings;
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::http::header::{HeaderName, HeaderValue};
+use futures_util::future::LocalBoxFuture;
+
+use self::redis::Redis;
+pub use self::{
+    local::Local,
+    settings::{Rate, RateLimitSettings},
+};
+use crate::settings::Invalid;
+
+/// What quotas there are.
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+/// What is left of the one that a request counted against.
+const LEFT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// What kind of request is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// To a module, reading.
+    Reads,
+    /// To a module, not reading.
+    Writes,
+    /// To a remote service.
+    Remote,
+}
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The tenant, or whoever acts for none.
+    pub name: Option<&'a str>,
+    /// The client's address, where names are not verified.
+    pub client: Option<IpAddr>,
+}
+
+impl Hash for Subject<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.client.map(network).hash(state);
+    }
+}
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name.unwrap_or_default())?;
+        match self.client {
+            Some(client) => write!(f, "@{}", network(client)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The network that an address is counted as: one household gets 2⁶⁴ addresses of IPv6.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address => address,
+    }
+}
+
+/// What counting came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// How many more may come at once.
+    pub remaining: u32,
+    /// In which time it may come again, if it may not pass.
+    pub wait: Option<Duration>,
+}
+
+/// A request that was counted.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// In which time it may come again, if it may not pass.
+    pub wait: Option<Duration>,
+    policy: HeaderValue,
+    left: HeaderValue,
+}
+
+impl Counted {
+    /// The fields that every answer to the request carries.
+    pub fn fields(&self) -> [(HeaderName, HeaderValue); 2] {
+        [(POLICY, self.policy.clone()), (LEFT, self.left.clone())]
+    }
+}
+
+/// The outcome of counting a request.
+pub enum Count {
+    /// It is known.
+    Now(Counted),
+    /// Redis is asked for it.
+    Later(LocalBoxFuture<'static, Counted>),
+}
+
+/// The limits in force. Shared by all workers.
+#[derive(Clone, Debug)]
+pub struct Limits(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    reads: Limit,
+    writes: Limit,
+    remote: Limit,
+    redis: Option<Arc<Redis>>,
+}
+
+/// One class's limit.
+#[derive(Debug)]
+struct Limit {
+    name: &'static str,
+    rate: Rate,
+    policy: HeaderValue,
+    local: Local,
+}
+
+impl Limits {
+    /// The limits of these valid settings. With Redis it takes a runtime around it.
+    ///
+    /// # Errors
+    /// The setting that is wrong.
+    pub fn new(settings: &RateLimitSettings) -> Result<Self, Invalid> {
+        let redis = match &settings.redis_url {
+            Some(url) => Some(Redis::start(url.expose()).map_err(|_| {
+                Invalid::new(
+                    "rate_limits.redis_url",
+                    "is no URL of a Redis; write one such as \"redis://127.0.0.1/\"",
+                )
+            })?),
+            None => None,
+        };
+        Ok(Self(Arc::new(Shared {
+            reads: Limit::new("reads", settings.reads),
+            writes: Limit::new("writes", settings.writes),
+            remote: Limit::new("remote", settings.remote),
+            redis,
+        })))
+    }
+
+    /// Counts a request.
+    pub fn count(&self, class: Class, subject: Subject<'_>) -> Count {
+        let shared = &self.0;
+        match shared.redis.as_ref().and_then(Redis::connection) {
+            None => Count::Now(shared.limit(class).count_here(subject)),
+            Some(mut connection) => {
+                let (limits, name) = (self.clone(), subject.name.map(str::to_owned));
+                let client = subject.client;
+                Count::Later(Box::pin(async move {
+                    let limit = limits.0.limit(class);
+                    let subject = Subject { name: name.as_deref(), client };
+                    match connection.take(limit.name, subject, limit.rate).await {
+                        Some(decision) => limit.counted(decision),
+                        None => limit.count_here(subject),
+                    }
+                }))
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn limit(&self, class: Class) -> &Limit {
+        match class {
+            Class::Reads => &self.reads,
+            Class::Writes => &self.writes,
+            Class::Remote => &self.remote,
+        }
+    }
+}
+
+impl Limit {
+    fn new(name: &'static str, rate: Rate) -> Self {
+        let policy = format!("\"{name}\";q={};w={}", rate.burst, whole_seconds(rate.refill()));
+        Self { name, rate, policy: value(policy), local: Local::new(rate) }
+    }
+
+    fn count_here(&self, subject: Subject<'_>) -> Counted {
+        self.counted(self.local.take(subject))
+    }
+
+    fn counted(&self, decision: Decision) -> Counted {
+        let used = self.rate.burst.saturating_sub(decision.remaining);
+        let refill = Rate { burst: used, ..self.rate }.refill();
+        let (name, left) = (self.name, decision.remaining);
+        let left = format!("\"{name}\";r={left};t={}", whole_seconds(refill));
+        Counted { wait: decision.wait, policy: self.policy.clone(), left: value(left) }
+    }
+}
+
+/// Rounded up, so that nobody comes too early.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+fn value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(counted: &Counted) -> [String; 2] {
+        counted.fields().map(|(_, value)| value.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn fields_tell_the_burst_the_time_to_refill_it_and_what_is_left() {
+        let limit = Limit::new("reads", Rate { per_second: 0.4, burst: 3 });
+        let counted = |remaining| limit.counted(Decision { remaining, wait: None });
+        let policy = "\"reads\";q=3;w=8".to_owned();
+        assert_eq!(text(&counted(2)), [policy.clone(), "\"reads\";r=2;t=3".to_owned()]);
+        assert_eq!(text(&counted(0)), [policy, "\"reads\";r=0;t=8".to_owned()]);
+    }
+
+    #[test]
+    fn addresses_count_by_household() {
+        let same = |a: &str, b: &str| network(a.parse().unwrap()) == network(b.parse().unwrap());
+        assert!(same("2001:db8:1:2::1", "2001:db8:1:2:ffff::9"));
+        assert!(!same("2001:db8:1:2::1", "2001:db8:1:3::1"));
+        assert!(!same("192.0.2.1", "192.0.2.2"));
+        assert!(same("192.0.2.1", "::ffff:192.0.2.1"));
+    }
+}
