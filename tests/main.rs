@@ -10,6 +10,7 @@ mod framing;
 mod gateway;
 mod harness;
 mod operations;
+mod rate_limits;
 mod settings;
 mod storage;
 mod tidy;

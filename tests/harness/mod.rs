@@ -14,6 +14,7 @@ pub mod minio;
 pub mod multipart;
 pub mod postgres;
 pub mod problem;
+pub mod redis;
 pub mod request;
 pub mod text;
 pub mod tls;

@@ -67,28 +67,33 @@ impl Redis {
         Some(Connection { redis: Arc::clone(self), connection })
     }
 
-    /// Connects, and again whenever the connection is lost.
+    /// Connects, and again whenever the connection is lost. Each of its absences is told once.
     async fn keep(self: Arc<Self>) {
         let mut is_told = false;
+        let mut shared = "rate limits are shared in Redis";
         loop {
             match self.connect().await {
                 Ok(connection) => {
                     self.connection.store(Some(Arc::new(connection)));
-                    if is_told {
-                        tracing::info!("Redis is back; rate limits are shared again");
-                    }
-                    is_told = false;
+                    tracing::info!("{shared}");
+                    shared = "Redis is back; rate limits are shared again";
                     self.lost.notified().await;
-                }
-                Err(error) if !is_told => {
                     tracing::warn!(
-                        cause = %error,
-                        "Redis cannot be reached; each process counts rate limits by itself (rate_limits.redis_url)"
+                        "Redis does not answer; each process counts rate limits by itself (rate_limits.redis_url)"
                     );
                     is_told = true;
+                }
+                Err(error) => {
+                    if !is_told {
+                        tracing::warn!(
+                            cause = %error,
+                            "Redis cannot be reached; each process counts rate limits by itself (rate_limits.redis_url)"
+                        );
+                        shared = "Redis is back; rate limits are shared again";
+                        is_told = true;
+                    }
                     sleep(TRY_EVERY).await;
                 }
-                Err(_) => sleep(TRY_EVERY).await,
             }
         }
     }
