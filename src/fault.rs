@@ -4,6 +4,18 @@
 //! `GATEHOUSE_FAULT=NAME:abort` ends the process when it first comes to the point of that name, as
 //! `kill -9` would. `GATEHOUSE_FAULT=NAME:hold=FILE` makes that file there, and goes on once somebody
 //! has removed it; until then the thread stands still.
+//!
+//! | point | when it is passed |
+//! |---|---|
+//! | `upload.opening` | an upload in parts is written down, and not begun at the store |
+//! | `upload.created` | the store has begun it, and its id there is not written down |
+//! | `upload.opened` | its id there is written down |
+//! | `commit.prepared` | all of an upload is written down, and its object is not there |
+//! | `commit.stored` | its object is there, and its record is not |
+//! | `commit.recorded` | its record is there, and its client was not told |
+//! | `delete.prepared` | a deletion is written down |
+//! | `delete.removed` | the object is gone, and its record is not |
+//! | `delete.recorded` | the record is gone, and the client was not told |
 
 /// A point of this name is passed.
 #[inline]
