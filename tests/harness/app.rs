@@ -15,11 +15,14 @@ use super::minio::Minio;
 /// A running server. Dropped, it is killed, and must not have left anything half-done.
 pub struct App {
     pub addr: SocketAddr,
-    pub(super) consumers_addr: Option<SocketAddr>,
+    consumers_addr: Option<SocketAddr>,
+    builder: Builder,
     child: Option<Child>,
     folder: TempDir,
-    pub(super) log: Arc<Mutex<Log>>,
-    bucket: Option<(String, Minio)>,
+    /// Whether it was killed, so that what it was about is half-done.
+    killed: bool,
+    /// A log a start.
+    logs: Vec<Arc<Mutex<Log>>>,
     /// Keys whose multipart uploads must all have been finished or aborted.
     keys: Mutex<Vec<String>>,
 }
@@ -30,15 +33,37 @@ impl App {
         Builder::default()
     }
 
-    pub(super) fn new(
-        child: Child,
-        folder: TempDir,
-        log: Arc<Mutex<Log>>,
-        bucket: Option<(String, Minio)>,
-    ) -> Self {
+    pub(super) fn new(builder: Builder, folder: TempDir) -> Self {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (consumers_addr, keys) = (None, Mutex::default());
-        Self { addr, consumers_addr, child: Some(child), folder, log, bucket, keys }
+        let (consumers_addr, child) = (None, None);
+        let (logs, keys) = (Vec::new(), Mutex::default());
+        Self { addr, consumers_addr, builder, child, folder, killed: false, logs, keys }
+    }
+
+    /// Starts it, with what it had before if it ran already; it then listens elsewhere.
+    pub async fn start(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = Arc::default();
+        self.logs.push(Arc::clone(&log));
+        let (child, listening) = self.builder.spawn(self.folder.path(), &log).await;
+        (self.child, self.killed) = (Some(child), false);
+        let Some((addr, consumers)) = listening else {
+            panic!("does not listen: {}", self.log_text());
+        };
+        (self.addr, self.consumers_addr) = (addr, consumers);
+    }
+
+    /// Ends it as `kill -9` does, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let mut child = self.child.take().expect("a running server");
+        child.kill().expect("a process of this test");
+        child.wait().expect("a process of this test");
+        self.killed = true;
+    }
+
+    /// Sets a variable for the next start.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.builder = std::mem::take(&mut self.builder).env(name, value);
     }
 
     /// A server with the local store.
@@ -73,7 +98,7 @@ impl App {
 
     /// Everything logged so far.
     pub fn log_text(&self) -> String {
-        self.log.lock().unwrap().text.clone()
+        self.logs.iter().map(|log| log.lock().unwrap().text.clone()).collect()
     }
 
     /// The access line of the first request whose path contains this, once it is logged.
@@ -99,9 +124,23 @@ impl App {
         self.child.as_ref().expect("a running server").id()
     }
 
+    /// The bucket it stores into, if not into files.
+    pub fn bucket(&self) -> Option<(&str, &Minio)> {
+        self.builder.bucket.as_ref().map(|(bucket, store)| (bucket.as_str(), &**store))
+    }
+
+    /// The URL of its database, for somebody else to look into it.
+    pub fn database(&self) -> String {
+        let url = self.builder.value("DATABASE__URL").expect("a database");
+        match url.strip_prefix("sqlite://") {
+            Some(file) => format!("sqlite://{}", self.folder.path().join(file).display()),
+            None => url.to_owned(),
+        }
+    }
+
     /// All keys in the store, in order.
     pub async fn keys(&self) -> Vec<String> {
-        match &self.bucket {
+        match self.bucket() {
             Some((bucket, store)) => store.keys(bucket).await,
             None => self.files(),
         }
@@ -109,7 +148,7 @@ impl App {
 
     /// The bytes of an object; in S3 its Content-Type too.
     pub async fn object(&self, key: &str) -> (Vec<u8>, Option<String>) {
-        match &self.bucket {
+        match self.bucket() {
             Some((bucket, store)) => {
                 let (bytes, kind) = store.object(bucket, key).await;
                 (bytes, Some(kind))
@@ -144,7 +183,7 @@ impl App {
     }
 
     async fn left_over(&self) -> Vec<String> {
-        if let Some((bucket, store)) = &self.bucket {
+        if let Some((bucket, store)) = self.bucket() {
             let (keys, mut left) = (self.keys.lock().unwrap().clone(), Vec::new());
             for key in keys {
                 if store.unfinished(bucket, &key).await > 0 {
@@ -203,7 +242,8 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        let checked = if std::thread::panicking() { Ok(()) } else { self.check_at_end() };
+        let unchecked = std::thread::panicking() || self.killed;
+        let checked = if unchecked { Ok(()) } else { self.check_at_end() };
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

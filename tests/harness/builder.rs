@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,16 +15,17 @@ use tokio::sync::watch;
 use super::App;
 use super::issuer::Issuer;
 use super::minio::{Minio, minio};
+use super::postgres::postgres;
 
 /// How long the binary may take to listen, in a debug build on a busy machine.
 const START: Duration = Duration::from_secs(20);
 
 /// What the binary is to be started with.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Builder {
     env: Vec<(String, String)>,
     file: String,
-    bucket: Option<(String, Minio)>,
+    pub(super) bucket: Option<(String, Arc<Minio>)>,
     consumers: bool,
 }
 
@@ -72,7 +74,7 @@ impl Builder {
 
     /// Stores into this bucket.
     pub fn s3(mut self, store: &Minio, bucket: &str) -> Self {
-        self.bucket = Some((bucket.into(), store.handle()));
+        self.bucket = Some((bucket.into(), Arc::new(store.handle())));
         self.env("S3_BUCKET", bucket)
             .env("AWS_ENDPOINT_URL_S3", &store.endpoint)
             .env("AWS_REGION", "us-east-1")
@@ -87,23 +89,37 @@ impl Builder {
         self.s3(store, &bucket)
     }
 
-    /// The command with these arguments and no settings but the given ones, and the folder it
-    /// runs in.
-    fn command(&self, arguments: &[&str]) -> (Command, TempDir) {
-        let folder = tempfile::Builder::new().prefix("gatehouse-test-").tempdir().unwrap();
-        std::fs::write(folder.path().join("settings.toml"), &self.file).unwrap();
+    /// Keeps its records in a fresh database of the Postgres that all tests share.
+    pub async fn postgres(self) -> Self {
+        let database = postgres().await.fresh_database().await;
+        self.database(&database)
+    }
+
+    /// Keeps its records at this URL.
+    pub fn database(self, url: &str) -> Self {
+        self.set("DATABASE__URL", url)
+    }
+
+    /// The value of a key that was set.
+    pub(super) fn value(&self, key: &str) -> Option<&str> {
+        let named = self.env.iter().rfind(|(name, _)| name.ends_with(key));
+        named.map(|(_, value)| value.as_str())
+    }
+
+    /// The command with these arguments and no settings but the given ones, in this folder.
+    fn command(&self, arguments: &[&str], folder: &Path) -> Command {
+        std::fs::write(folder.join("settings.toml"), &self.file).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
-        command.args(arguments).current_dir(folder.path()).env_clear();
+        command.args(arguments).current_dir(folder).env_clear();
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null());
-        (command, folder)
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
     }
 
     /// Runs it to its end, which must come by itself.
     pub fn run(&self, arguments: &[&str]) -> Ended {
-        let (mut command, _folder) = self.command(arguments);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary runs");
+        let folder = folder();
+        let mut child = self.command(arguments, folder.path()).spawn().expect("the binary runs");
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let read = |mut from: Box<dyn Read + Send>| {
             std::thread::spawn(move || {
@@ -120,24 +136,42 @@ impl Builder {
         Ended { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
     }
 
-    /// Starts the server and waits until it listens.
-    pub async fn start(mut self) -> App {
-        for (key, value) in [("SERVER__LISTEN", "127.0.0.1:0"), ("STORAGE__LOCAL__ROOT", "objects")]
-        {
-            if !self.env.iter().any(|(name, _)| name.ends_with(key)) {
+    /// Starts the server in a folder of its own, and waits until it listens.
+    pub async fn start(self) -> App {
+        let mut app = self.prepare();
+        app.start().await;
+        app
+    }
+
+    /// A server that is yet to be started.
+    pub fn prepare(mut self) -> App {
+        let defaults = [
+            ("SERVER__LISTEN", "127.0.0.1:0"),
+            ("STORAGE__LOCAL__ROOT", "objects"),
+            ("DATABASE__URL", "sqlite://gatehouse.db"),
+        ];
+        for (key, value) in defaults {
+            if self.value(key).is_none() {
                 self = self.set(key, value);
             }
         }
-        let (mut command, folder) = self.command(&[]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary runs");
+        App::new(self, folder())
+    }
+
+    /// Starts the binary in this folder; waits until it listens, and tells where, or until it
+    /// has ended.
+    pub(super) async fn spawn(
+        &self,
+        folder: &Path,
+        log: &Arc<Mutex<Log>>,
+    ) -> (Child, Option<Listening>) {
+        let mut child = self.command(&[], folder).spawn().expect("the binary runs");
         let (events, mut seen) = watch::channel(0);
-        let log = Arc::new(Mutex::new(Log::default()));
         for stream in [
             Box::new(child.stdout.take().unwrap()) as Box<dyn Read + Send>,
             Box::new(child.stderr.take().unwrap()),
         ] {
-            let (log, events) = (Arc::clone(&log), events.clone());
+            let (log, events) = (Arc::clone(log), events.clone());
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     log.lock().unwrap().push(&line);
@@ -146,10 +180,9 @@ impl Builder {
             });
         }
         drop(events);
-        let mut app = App::new(child, folder, log, self.bucket);
         let listens = async {
             loop {
-                let found = app.log.lock().unwrap().listening;
+                let found = log.lock().unwrap().listening;
                 match found {
                     (Some(addr), consumers) if consumers.is_some() || !self.consumers => {
                         break Some((addr, consumers));
@@ -159,13 +192,17 @@ impl Builder {
                 }
             }
         };
-        let Ok(Some((addr, consumers))) = tokio::time::timeout(START, listens).await else {
-            panic!("does not listen: {}", app.log_text());
-        };
-        app.addr = addr;
-        app.consumers_addr = consumers;
-        app
+        let listening = tokio::time::timeout(START, listens).await.ok().flatten();
+        (child, listening)
     }
+}
+
+/// The addresses of a server: of the gateway, and of `[consumers] listen`.
+pub(super) type Listening = (SocketAddr, Option<SocketAddr>);
+
+/// A folder to run in.
+fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("gatehouse-test-").tempdir().unwrap()
 }
 
 /// How a run ended.

@@ -10,6 +10,8 @@ pub mod http;
 pub mod httpbin;
 pub mod images;
 pub mod issuer;
+pub mod invariants;
+pub mod journal;
 pub mod minio;
 pub mod multipart;
 pub mod postgres;
