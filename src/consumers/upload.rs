@@ -287,7 +287,7 @@ async fn commit_recorded(
     commit: Commit,
 ) -> Result<Image, Error> {
     let _turn = intent.prepare(new, check).await?;
-    fault::point("commit.after_intent");
+    fault::point("commit.prepared");
     let stored = match upload.finish(commit).await {
         Ok(stored) => stored,
         Err(error) => {
@@ -298,9 +298,9 @@ async fn commit_recorded(
             return Err(error.into());
         }
     };
-    fault::point("commit.after_object");
+    fault::point("commit.stored");
     let image = intent.complete(&stored).await?;
-    fault::point("commit.after_record");
+    fault::point("commit.recorded");
     Ok(image)
 }
 

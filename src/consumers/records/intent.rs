@@ -230,7 +230,9 @@ impl Journal for Intent {
                     row.write(connection, None, grown, None).await
                 })
             });
-            Ok(written.await?)
+            written.await?;
+            fault::point("upload.opening");
+            Ok(())
         })
     }
 
@@ -239,7 +241,7 @@ impl Journal for Intent {
         reference: &'a str,
     ) -> BoxFuture<'a, std::result::Result<(), Box<dyn StdError + Send + Sync>>> {
         Box::pin(async move {
-            fault::point("multipart.created");
+            fault::point("upload.created");
             let (id, reference) = (self.id.to_string(), reference.to_owned());
             let written = self.records.write(move |connection| {
                 Box::pin(async move {
@@ -252,7 +254,7 @@ impl Journal for Intent {
                 })
             });
             written.await?;
-            fault::point("multipart.joined");
+            fault::point("upload.opened");
             Ok(())
         })
     }
