@@ -21,6 +21,9 @@ pub enum Error {
     /// A file's name, or the key it would make, breaks its rule.
     #[error("invalid file name: {0}")]
     FileNameInvalid(&'static str),
+    /// A parameter of the query is wrong; which, and what would be right.
+    #[error("invalid query")]
+    QueryInvalid(String),
     /// The multipart body is not well-formed or passes a limit.
     #[error("invalid multipart body: {0}")]
     MultipartInvalid(&'static str),
@@ -60,6 +63,7 @@ impl From<Error> for Problem {
             Error::CustomerInvalid => known(Kind::CustomerInvalid),
             Error::FileMissing => known(Kind::FileMissing),
             Error::FileNameInvalid(what) => known(Kind::FileNameInvalid).detail(what),
+            Error::QueryInvalid(what) => known(Kind::QueryInvalid).detail(what),
             Error::MultipartInvalid(what) => known(Kind::MultipartInvalid).detail(what),
             Error::MediaTypeUnsupported(what) => known(Kind::MediaTypeUnsupported).detail(what),
             Error::ImageUnsupported => known(Kind::ImageUnsupported),

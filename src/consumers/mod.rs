@@ -7,6 +7,7 @@ mod body;
 mod error;
 mod handlers;
 mod image;
+mod images;
 pub mod multipart;
 mod names;
 pub mod records;

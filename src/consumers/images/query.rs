@@ -1,0 +1,232 @@
+//! The query of a listing: which images, how many, and behind which one.
+
+use std::borrow::Cow;
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use percent_encoding::percent_decode;
+use uuid::Uuid;
+
+use crate::{
+    consumers::{error::Error, names::CustomerId},
+    storage::ObjectKey,
+};
+
+/// The most images on a page.
+const MOST: usize = 200;
+/// As many as there are where the client does not say.
+const USUAL: usize = 50;
+
+/// What a client asks of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Query {
+    /// This customer's images only.
+    pub customer: Option<CustomerId>,
+    /// The image of this `storedName` only.
+    pub stored_name: Option<ObjectKey>,
+    /// At most so many images, 1 to 200.
+    pub limit: usize,
+    /// Those behind this place only.
+    pub cursor: Option<Cursor>,
+}
+
+/// A place in a listing, which is newest first: right behind an image, be it still there or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// When the image was made, in milliseconds since 1970.
+    pub created_at: i64,
+    /// Its id.
+    pub id: Uuid,
+}
+
+impl Query {
+    /// Reads the query as it stands in the target, without its `?`.
+    ///
+    /// Names and values are decoded as a form's (`+` is a space). A parameter is given once; an
+    /// empty value is none, since a client that lost a customer's id must not get all images.
+    ///
+    /// # Errors
+    /// [`Error::QueryInvalid`], which says what is wrong with which parameter.
+    pub fn parse(query: &str) -> Result<Self, Error> {
+        let (mut customer, mut stored_name, mut limit, mut cursor) = (None, None, None, None);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = decoded(value);
+            let again = match decoded(name).as_ref() {
+                b"customerId" => customer.replace(customer_of(&value)?).is_some(),
+                b"storedName" => stored_name.replace(stored_name_of(&value)?).is_some(),
+                b"limit" => limit.replace(limit_of(&value)?).is_some(),
+                b"cursor" => cursor.replace(cursor_of(&value)?).is_some(),
+                _ => return Err(unknown(name)),
+            };
+            if again {
+                return Err(wrong(format!("The parameter '{name}' is there twice; send it once.")));
+            }
+        }
+        Ok(Self { customer, stored_name, limit: limit.unwrap_or(USUAL), cursor })
+    }
+}
+
+impl Cursor {
+    const VERSION: u8 = 1;
+
+    /// The cursor as clients see it: not to be understood, only to be sent back.
+    pub fn encode(&self) -> String {
+        let mut bytes = [0; 25];
+        bytes[0] = Self::VERSION;
+        bytes[1..9].copy_from_slice(&self.created_at.to_be_bytes());
+        bytes[9..].copy_from_slice(self.id.as_bytes());
+        BASE64_URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The cursor that was encoded so; none for anything else.
+    pub fn decode(text: &[u8]) -> Option<Self> {
+        let bytes: [u8; 25] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let (version, rest) = bytes.split_first()?;
+        let (created_at, id) = rest.split_first_chunk()?;
+        (*version == Self::VERSION).then_some(())?;
+        Some(Self { created_at: i64::from_be_bytes(*created_at), id: Uuid::from_slice(id).ok()? })
+    }
+}
+
+fn customer_of(value: &[u8]) -> Result<CustomerId, Error> {
+    CustomerId::parse(value)
+        .ok_or_else(|| wrong("The parameter 'customerId' is no customer's id.".to_owned()))
+}
+
+fn stored_name_of(value: &[u8]) -> Result<ObjectKey, Error> {
+    let name = std::str::from_utf8(value).ok().and_then(|name| ObjectKey::parse(name).ok());
+    name.ok_or_else(|| {
+        wrong("The parameter 'storedName' is no name that an upload was answered with.".to_owned())
+    })
+}
+
+fn limit_of(value: &[u8]) -> Result<usize, Error> {
+    let digits = value.iter().all(u8::is_ascii_digit).then_some(value);
+    let number = digits.and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+    number.filter(|number| (1..=MOST).contains(number)).ok_or_else(|| {
+        wrong(format!("The parameter 'limit' must be a whole number from 1 to {MOST}."))
+    })
+}
+
+fn cursor_of(value: &[u8]) -> Result<Cursor, Error> {
+    Cursor::decode(value).ok_or_else(|| {
+        wrong("The parameter 'cursor' is none; send a nextCursor as it was answered.".to_owned())
+    })
+}
+
+fn unknown(name: &str) -> Error {
+    const KNOWN: &str = "the known ones are customerId, storedName, limit and cursor";
+    let tellable = name.len() <= 40 && name.bytes().all(|b| b.is_ascii_graphic());
+    let name = if tellable { Cow::from(format!("'{name}'")) } else { Cow::from("of this name") };
+    wrong(format!("There is no parameter {name}; {KNOWN}."))
+}
+
+fn wrong(what: String) -> Error {
+    Error::QueryInvalid(what)
+}
+
+/// A name or value, decoded as `application/x-www-form-urlencoded`.
+fn decoded(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains(['+', '%']) {
+        return Cow::from(text.as_bytes());
+    }
+    let spaces: Vec<u8> = text.bytes().map(|b| if b == b'+' { b' ' } else { b }).collect();
+    Cow::from(Cow::from(percent_decode(&spaces)).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(query: &str) -> String {
+        match Query::parse(query) {
+            Err(Error::QueryInvalid(what)) => what,
+            other => panic!("{query}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_has_its_default() {
+        let all = Query { customer: None, stored_name: None, limit: 50, cursor: None };
+        assert_eq!(Query::parse("").unwrap(), all);
+        assert_eq!(Query::parse("&&").unwrap(), all);
+    }
+
+    #[test]
+    fn parameters_are_read_as_a_forms_fields() {
+        let cursor = Cursor { created_at: 1_767_323_045_678, id: Uuid::now_v7() };
+        let query = format!(
+            "limit=200&customerId=a%2Bb%40c&stored%4eame=t%2fcustomer/1/a+b%20%C3%A9%2B.jpg&&cursor={}",
+            cursor.encode()
+        );
+        let read = Query::parse(&query).unwrap();
+        assert_eq!(read.customer.unwrap().as_str(), "a+b@c");
+        assert_eq!(read.stored_name.unwrap().as_str(), "t/customer/1/a b é+.jpg");
+        assert_eq!((read.limit, read.cursor), (200, Some(cursor)));
+    }
+
+    #[test]
+    fn each_fault_names_its_parameter() {
+        for (query, name) in [
+            ("limit=0", "'limit'"),
+            ("limit=201", "'limit'"),
+            ("limit=", "'limit'"),
+            ("limit", "'limit'"),
+            ("limit=-1", "'limit'"),
+            ("limit=%2B1", "'limit'"),
+            ("limit=1.5", "'limit'"),
+            ("limit=99999999999999999999999", "'limit'"),
+            ("limit=5&limit=5", "'limit' is there twice"),
+            ("customerId=", "'customerId'"),
+            ("customerId=..", "'customerId'"),
+            ("customerId=%FF", "'customerId'"),
+            ("customerId=a&customerId=a", "'customerId' is there twice"),
+            ("storedName=", "'storedName'"),
+            ("storedName=a//b", "'storedName'"),
+            ("storedName=a/%FF", "'storedName'"),
+            ("cursor=", "'cursor'"),
+            ("cursor=AAAA", "'cursor'"),
+            ("cursor=%00", "'cursor'"),
+            ("Limit=5", "'Limit'"),
+            ("page=2", "'page'"),
+            ("=5", "''"),
+            ("%3Cb%3E=1", "'%3Cb%3E'"),
+        ] {
+            let message = message(query);
+            assert!(message.contains(name), "{query}: {message}");
+        }
+        assert!(message(&format!("{}=1", "x".repeat(100))).len() < 200);
+    }
+
+    #[test]
+    fn a_cursor_of_another_kind_is_none() {
+        let text = Cursor { created_at: 5, id: Uuid::nil() }.encode();
+        assert_eq!(text.len(), 34);
+        assert!(Cursor::decode(text.as_bytes()).is_some());
+        let other_version = format!("Ag{}", &text[2..]);
+        let padded = format!("{text}==");
+        let cut = &text[..33];
+        for bad in [other_version.as_str(), &padded, cut, &text.replace('A', "+"), "", "é"] {
+            assert_eq!(Cursor::decode(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_cursor_comes_back(created_at: i64, id: u128) {
+            let cursor = Cursor { created_at, id: Uuid::from_u128(id) };
+            let text = cursor.encode();
+            prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
+            prop_assert_eq!(Cursor::decode(text.as_bytes()), Some(cursor));
+        }
+
+        #[test]
+        fn no_query_is_too_odd(query in "(customerId|storedName|limit|cursor|x|)[=&%+a-fA-F0-9é]{0,40}") {
+            if let Ok(query) = Query::parse(&query) {
+                prop_assert!((1..=200).contains(&query.limit));
+            }
+        }
+    }
+}
