@@ -115,6 +115,7 @@ impl From<Invalid> for Error {
 struct Shared {
     /// None where the consumers module is not served.
     uploads: Option<web::Data<consumers::Uploads>>,
+    images: Option<web::Data<consumers::Images>>,
     readiness: web::Data<Readiness>,
     gateway: Gateway,
     cors: Option<Arc<Cors>>,
@@ -166,6 +167,10 @@ impl Application {
             database.clone().map(|database| Records::new(database, Role::Server, settings.quotas));
         let reconciler =
             records.clone().map(|records| Reconciler::new(records, Arc::clone(&storage)));
+        let images_read = records.clone().zip(reconciler.clone()).map(|(records, reconciler)| {
+            let (storage, commits) = (Arc::clone(&storage), work.clone());
+            web::Data::new(consumers::Images::new(storage, records, reconciler, commits))
+        });
         let uploads = records.map(|records| {
             let storage = Arc::clone(&storage);
             web::Data::new(consumers::Uploads::new(storage, records, budget, work.clone(), images))
@@ -177,6 +182,7 @@ impl Application {
         let checks = Checks::new(&settings.auth, &settings.rate_limits, trusted.clone())?;
         let shared = Shared {
             uploads,
+            images: images_read,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database)),
             gateway: Gateway::new(
                 gateway::PREFIX,
@@ -407,6 +413,9 @@ fn app(
     let mut app = App::new();
     if let Some(uploads) = shared.uploads {
         app = app.app_data(uploads);
+    }
+    if let Some(images) = shared.images {
+        app = app.app_data(images);
     }
     app.app_data(shared.readiness)
         .configure(operations::routes)

@@ -9,6 +9,7 @@ mod database;
 mod framing;
 mod gateway;
 mod harness;
+mod images;
 mod operations;
 mod rate_limits;
 mod settings;

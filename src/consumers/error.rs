@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 
+use actix_web::http::header::{CONTENT_RANGE, HeaderValue};
+
 use super::records;
 use crate::{
     database,
@@ -51,6 +53,12 @@ pub enum Error {
     /// The record could not be read or changed.
     #[error("the record failed")]
     Records(#[from] records::Error),
+    /// The range lies beyond the image's size.
+    #[error("beyond {0} bytes")]
+    Range(u64),
+    /// The image's object is not there, or not the one that the record tells.
+    #[error("the record has no object")]
+    ObjectLost(#[source] storage::Error),
     /// A step of the upload ended without an answer: a defect.
     #[error("the commit was lost")]
     CommitLost,
@@ -76,8 +84,19 @@ impl From<Error> for Problem {
             ),
             Error::Storage(ref cause) => known(kind_of_storage(cause)).because(error),
             Error::Records(ref cause) => known(kind_of_records(cause)).because(error),
+            Error::Range(size) => beyond(size),
+            Error::ObjectLost(_) => known(Kind::Internal).because(error),
             Error::CommitLost => known(Kind::Internal).because(error),
         }
+    }
+}
+
+/// Tells the size that a range has to be within (RFC 9110 15.5.17).
+fn beyond(size: u64) -> Problem {
+    let problem = Problem::new(Kind::RangeNotSatisfiable);
+    match HeaderValue::try_from(format!("bytes */{size}")) {
+        Ok(told) => problem.field(CONTENT_RANGE, told),
+        Err(_) => problem,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING},
+    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING},
     web,
 };
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::{
     body::{Body, MinRate},
     error::Error,
+    images::{conditional::Conditions, record::Record, validators},
     multipart,
     names::CustomerId,
     records::Image,
@@ -33,7 +34,10 @@ pub async fn upload_form(
     let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     let boundary = multipart::boundary(content_type.unwrap_or_default())?;
     let mut body = UploadBody::of(&request, payload, size_hint, &uploads);
-    let stored = uploads.take_form(&tenant.0, customer, &mut body.body, &boundary, size_hint).await;
+    let conditions = Conditions::of(request.headers());
+    let stored = uploads
+        .take_form(&tenant.0, customer, &mut body.body, &boundary, conditions, size_hint)
+        .await;
     match stored {
         // A chunked body whose first chunk is the last is no body at all.
         Err(Error::MultipartInvalid(_)) if body.body.received() == 0 => {
@@ -58,7 +62,9 @@ pub async fn upload_raw(
         return Err(Error::TooLarge(limit).into());
     }
     let mut body = UploadBody::of(&request, payload, size_hint, &uploads);
-    let stored = uploads.take_raw(&tenant.0, customer, &name, &mut body.body, size_hint).await;
+    let conditions = Conditions::of(request.headers());
+    let stored =
+        uploads.take_raw(&tenant.0, customer, &name, &mut body.body, conditions, size_hint).await;
     Ok(created(&stored?))
 }
 
@@ -78,7 +84,7 @@ fn customer(request: &HttpRequest, from_end: usize) -> Result<CustomerId, Error>
 }
 
 /// A segment of the raw path, percent-decoded once. (`match_info` has replaced what is no UTF-8.)
-fn decoded_segment(request: &HttpRequest, from_end: usize) -> Vec<u8> {
+pub(super) fn decoded_segment(request: &HttpRequest, from_end: usize) -> Vec<u8> {
     let raw = request.uri().path().rsplit('/').nth(from_end).unwrap_or_default();
     percent_encoding::percent_decode_str(raw).collect()
 }
@@ -126,35 +132,16 @@ impl Drop for UploadBody {
     }
 }
 
-/// The answer to an upload.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Created<'a> {
-    message: &'static str,
-    stored_name: &'a str,
-    customer_id: &'a str,
-    id: String,
-    file_name: &'a str,
-    content_type: &'a str,
-    size: u64,
-    sha256: Option<&'a str>,
-    width: u32,
-    height: u32,
-    created_at: String,
-}
-
 fn created(image: &Image) -> HttpResponse {
-    HttpResponse::Created().json(Created {
-        message: "Image uploaded successfully",
-        stored_name: image.key.as_str(),
-        customer_id: &image.customer,
-        id: image.id.to_string(),
-        file_name: &image.display_name,
-        content_type: &image.content_type,
-        size: image.size,
-        sha256: image.sha256.as_deref(),
-        width: image.width,
-        height: image.height,
-        created_at: humantime::format_rfc3339_millis(image.created_at).to_string(),
-    })
+    /// The answer to an upload.
+    #[derive(Serialize)]
+    struct Created<'a> {
+        message: &'static str,
+        #[serde(flatten)]
+        record: Record<'a>,
+    }
+    let etag = validators(image).etag_value();
+    HttpResponse::Created()
+        .insert_header((ETAG, etag))
+        .json(Created { message: "Image uploaded successfully", record: Record::of(image) })
 }

@@ -17,6 +17,7 @@ mod upload;
 use actix_web::web;
 
 pub use error::Error;
+pub use images::Images;
 pub use names::{CustomerId, FileName, image_key};
 pub use records::Quotas;
 pub use settings::{ImageSettings, OnConflict, Settings};
@@ -25,7 +26,7 @@ pub use upload::Uploads;
 /// What the services table calls this module.
 pub const NAME: &str = "consumers";
 
-/// Adds the module's resources. They expect [`Uploads`] among the app's data, and a
+/// Adds the module's resources. They expect [`Uploads`] and [`Images`] among the app's data, and a
 /// [`crate::tenant::Tenant`] in each request.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -38,5 +39,6 @@ pub fn routes(config: &mut web::ServiceConfig) {
             web::resource("/customer-images/upload/{customerId}/{fileName}")
                 .route(web::put().to(handlers::upload_raw))
                 .default_service(web::to(handlers::only_put)),
-        );
+        )
+        .configure(images::routes);
 }

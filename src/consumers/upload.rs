@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     error::Error,
     image::{self, Dimensions, ImageType, Inspector},
+    images::{check_writing, conditional::Conditions},
     multipart::{Limits, Multipart},
     names::{CustomerId, FileName, image_key},
     records::{self, Check, Image, Intent, NewImage, Records},
@@ -65,6 +66,7 @@ impl Uploads {
         customer: CustomerId,
         body: S,
         boundary: &str,
+        conditions: Conditions,
         size_hint: Option<u64>,
     ) -> Result<Image, Error>
     where
@@ -81,6 +83,7 @@ impl Uploads {
             match part.file_name {
                 Some(name) if part.name == "file" && image.is_none() => {
                     let mut incoming = self.begin(tenant, &customer, &name, size_hint)?;
+                    incoming.check(self, &conditions).await?;
                     while let Some(chunk) = form.chunk().await? {
                         incoming.take(self, chunk).await?;
                     }
@@ -110,7 +113,7 @@ impl Uploads {
             }
         }
         let image = image.ok_or(Error::FileMissing)?;
-        image.commit(self, customer, display_name).await
+        image.commit(self, customer, display_name, conditions).await
     }
 
     /// Takes an image that is the whole body.
@@ -123,12 +126,14 @@ impl Uploads {
         customer: CustomerId,
         name: &[u8],
         mut body: S,
+        conditions: Conditions,
         size_hint: Option<u64>,
     ) -> Result<Image, Error>
     where
         S: Stream<Item = Result<Bytes, Error>> + Unpin,
     {
         let mut incoming = self.begin(tenant, &customer, name, size_hint)?;
+        incoming.check(self, &conditions).await?;
         while let Some(chunk) = body.next().await {
             incoming.take(self, chunk?).await?;
         }
@@ -136,7 +141,7 @@ impl Uploads {
             return Err(Error::FileMissing);
         }
         incoming.seen_whole(self)?;
-        incoming.commit(self, customer, None).await
+        incoming.commit(self, customer, None, conditions).await
     }
 
     fn begin(
@@ -200,6 +205,15 @@ struct Incoming {
 }
 
 impl Incoming {
+    /// Spares the client its bytes when a condition does not hold already. The commit looks again.
+    async fn check(&self, uploads: &Uploads, conditions: &Conditions) -> Result<(), Error> {
+        if !conditions.is_empty() {
+            let old = uploads.records.named(&self.key).await?;
+            check_writing(conditions, old.as_ref())?;
+        }
+        Ok(())
+    }
+
     async fn take(&mut self, uploads: &Uploads, chunk: Bytes) -> Result<(), Error> {
         let limit = uploads.settings.max_file_size.as_u64();
         self.size += chunk.len() as u64;
@@ -246,6 +260,7 @@ impl Incoming {
         uploads: &Uploads,
         customer: CustomerId,
         display_name: Option<FileName>,
+        conditions: Conditions,
     ) -> Result<Image, Error> {
         let (image_type, dimensions) = self.inspector.finish()?;
         let upload = self.upload.take().ok_or(Error::ImageUnsupported)?;
@@ -261,9 +276,12 @@ impl Incoming {
             width: dimensions.width,
             height: dimensions.height,
         };
-        let check: Check = Arc::new(move |old| match old {
-            Some(_) if if_absent => Err(records::Error::Taken),
-            _ => Ok(()),
+        let check: Check = Arc::new(move |old| {
+            check_writing(&conditions, old)?;
+            match old {
+                Some(_) if if_absent => Err(records::Error::Taken),
+                _ => Ok(()),
+            }
         });
         let commit = Commit { sha256, if_absent };
         // Once begun, a commit runs to its end even if the client leaves meanwhile. In a box,

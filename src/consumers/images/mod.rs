@@ -1,6 +1,41 @@
-//! The images API: what of a tenant's images can be read back, listed and deleted.
+//! The images API: what of a tenant's images can be looked up, read and deleted.
+//!
+//! [`handlers`] is its HTTP side, together with the fields and the query that it reads
+//! ([`conditional`], [`range`], [`query`]) and writes ([`disposition`], [`record`]). What
+//! is done with records and objects is in [`access`].
 
-mod conditional;
+mod access;
+pub mod conditional;
 mod disposition;
+mod handlers;
 mod query;
 mod range;
+pub mod record;
+
+use actix_web::web;
+
+pub use access::{Images, check_writing, validators};
+
+/// Adds the resources. They expect [`Images`] among the app's data.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(
+            web::resource("/customer-images/images")
+                .route(web::get().to(handlers::list))
+                .route(web::head().to(handlers::list))
+                .default_service(web::to(handlers::only_read)),
+        )
+        .service(
+            web::resource("/customer-images/images/{id}")
+                .route(web::get().to(handlers::show))
+                .route(web::head().to(handlers::show))
+                .route(web::delete().to(handlers::delete))
+                .default_service(web::to(handlers::only_read_or_delete)),
+        )
+        .service(
+            web::resource("/customer-images/images/{id}/content")
+                .route(web::get().to(handlers::download))
+                .route(web::head().to(handlers::download))
+                .default_service(web::to(handlers::only_read)),
+        );
+}

@@ -1,13 +1,16 @@
 //! The query of a listing: which images, how many, and behind which one.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode;
 use uuid::Uuid;
 
 use crate::{
-    consumers::{error::Error, names::CustomerId},
+    consumers::{error::Error, names::CustomerId, records::Position},
     storage::ObjectKey,
 };
 
@@ -26,16 +29,7 @@ pub struct Query {
     /// At most so many images, 1 to 200.
     pub limit: usize,
     /// Those behind this place only.
-    pub cursor: Option<Cursor>,
-}
-
-/// A place in a listing, which is newest first: right behind an image, be it still there or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// When the image was made, in milliseconds since 1970.
-    pub created_at: i64,
-    /// Its id.
-    pub id: Uuid,
+    pub after: Option<Position>,
 }
 
 impl Query {
@@ -47,7 +41,7 @@ impl Query {
     /// # Errors
     /// [`Error::QueryInvalid`], which says what is wrong with which parameter.
     pub fn parse(query: &str) -> Result<Self, Error> {
-        let (mut customer, mut stored_name, mut limit, mut cursor) = (None, None, None, None);
+        let (mut customer, mut stored_name, mut limit, mut after) = (None, None, None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let value = decoded(value);
@@ -55,37 +49,41 @@ impl Query {
                 b"customerId" => customer.replace(customer_of(&value)?).is_some(),
                 b"storedName" => stored_name.replace(stored_name_of(&value)?).is_some(),
                 b"limit" => limit.replace(limit_of(&value)?).is_some(),
-                b"cursor" => cursor.replace(cursor_of(&value)?).is_some(),
+                b"cursor" => after.replace(cursor_of(&value)?).is_some(),
                 _ => return Err(unknown(name)),
             };
             if again {
                 return Err(wrong(format!("The parameter '{name}' is there twice; send it once.")));
             }
         }
-        Ok(Self { customer, stored_name, limit: limit.unwrap_or(USUAL), cursor })
+        Ok(Self { customer, stored_name, limit: limit.unwrap_or(USUAL), after })
     }
 }
 
-impl Cursor {
-    const VERSION: u8 = 1;
+/// The version of a cursor's form.
+const VERSION: u8 = 1;
 
-    /// The cursor as clients see it: not to be understood, only to be sent back.
-    pub fn encode(&self) -> String {
-        let mut bytes = [0; 25];
-        bytes[0] = Self::VERSION;
-        bytes[1..9].copy_from_slice(&self.created_at.to_be_bytes());
-        bytes[9..].copy_from_slice(self.id.as_bytes());
-        BASE64_URL_SAFE_NO_PAD.encode(bytes)
-    }
+/// A place in a listing as clients see it: not to be understood, only to be sent back.
+pub fn cursor(place: Position) -> String {
+    let since = place.created_at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    let mut bytes = [0; 25];
+    bytes[0] = VERSION;
+    bytes[1..9].copy_from_slice(&millis.to_be_bytes());
+    bytes[9..].copy_from_slice(place.id.as_bytes());
+    BASE64_URL_SAFE_NO_PAD.encode(bytes)
+}
 
-    /// The cursor that was encoded so; none for anything else.
-    pub fn decode(text: &[u8]) -> Option<Self> {
-        let bytes: [u8; 25] = BASE64_URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
-        let (version, rest) = bytes.split_first()?;
-        let (created_at, id) = rest.split_first_chunk()?;
-        (*version == Self::VERSION).then_some(())?;
-        Some(Self { created_at: i64::from_be_bytes(*created_at), id: Uuid::from_slice(id).ok()? })
-    }
+/// The place that the cursor was made of; none for what is no cursor.
+fn place(cursor: &[u8]) -> Option<Position> {
+    let bytes: [u8; 25] = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?.try_into().ok()?;
+    let (version, rest) = bytes.split_first()?;
+    let (millis, id) = rest.split_first_chunk()?;
+    (*version == VERSION).then_some(())?;
+    let since = Duration::from_millis(u64::from_be_bytes(*millis));
+    // Within what clocks and databases can tell.
+    let created_at = (since.as_secs() < 1 << 38).then(|| UNIX_EPOCH + since)?;
+    Some(Position { created_at, id: Uuid::from_slice(id).ok()? })
 }
 
 fn customer_of(value: &[u8]) -> Result<CustomerId, Error> {
@@ -108,8 +106,8 @@ fn limit_of(value: &[u8]) -> Result<usize, Error> {
     })
 }
 
-fn cursor_of(value: &[u8]) -> Result<Cursor, Error> {
-    Cursor::decode(value).ok_or_else(|| {
+fn cursor_of(value: &[u8]) -> Result<Position, Error> {
+    place(value).ok_or_else(|| {
         wrong("The parameter 'cursor' is none; send a nextCursor as it was answered.".to_owned())
     })
 }
@@ -147,24 +145,29 @@ mod tests {
         }
     }
 
+    fn position(millis: u64, id: u128) -> Position {
+        let created_at = UNIX_EPOCH + Duration::from_millis(millis);
+        Position { created_at, id: Uuid::from_u128(id) }
+    }
+
     #[test]
     fn what_is_not_said_has_its_default() {
-        let all = Query { customer: None, stored_name: None, limit: 50, cursor: None };
+        let all = Query { customer: None, stored_name: None, limit: 50, after: None };
         assert_eq!(Query::parse("").unwrap(), all);
         assert_eq!(Query::parse("&&").unwrap(), all);
     }
 
     #[test]
     fn parameters_are_read_as_a_forms_fields() {
-        let cursor = Cursor { created_at: 1_767_323_045_678, id: Uuid::now_v7() };
+        let place = position(1_767_323_045_678, 7);
         let query = format!(
             "limit=200&customerId=a%2Bb%40c&stored%4eame=t%2fcustomer/1/a+b%20%C3%A9%2B.jpg&&cursor={}",
-            cursor.encode()
+            cursor(place)
         );
         let read = Query::parse(&query).unwrap();
         assert_eq!(read.customer.unwrap().as_str(), "a+b@c");
         assert_eq!(read.stored_name.unwrap().as_str(), "t/customer/1/a b é+.jpg");
-        assert_eq!((read.limit, read.cursor), (200, Some(cursor)));
+        assert_eq!((read.limit, read.after), (200, Some(place)));
     }
 
     #[test]
@@ -202,24 +205,25 @@ mod tests {
 
     #[test]
     fn a_cursor_of_another_kind_is_none() {
-        let text = Cursor { created_at: 5, id: Uuid::nil() }.encode();
+        let text = cursor(position(5, 0));
         assert_eq!(text.len(), 34);
-        assert!(Cursor::decode(text.as_bytes()).is_some());
+        assert_eq!(place(text.as_bytes()), Some(position(5, 0)));
+        let beyond = BASE64_URL_SAFE_NO_PAD.encode([[1; 1].as_slice(), &[0xff; 24]].concat());
         let other_version = format!("Ag{}", &text[2..]);
         let padded = format!("{text}==");
         let cut = &text[..33];
-        for bad in [other_version.as_str(), &padded, cut, &text.replace('A', "+"), "", "é"] {
-            assert_eq!(Cursor::decode(bad.as_bytes()), None, "{bad}");
+        for bad in [other_version.as_str(), &beyond, &padded, cut, &text.replace('A', "+"), "", "é"]
+        {
+            assert_eq!(place(bad.as_bytes()), None, "{bad}");
         }
     }
 
     proptest! {
         #[test]
-        fn a_cursor_comes_back(created_at: i64, id: u128) {
-            let cursor = Cursor { created_at, id: Uuid::from_u128(id) };
-            let text = cursor.encode();
+        fn a_cursor_comes_back(millis in 0_u64..1 << 45, id: u128) {
+            let text = cursor(position(millis, id));
             prop_assert!(text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_')));
-            prop_assert_eq!(Cursor::decode(text.as_bytes()), Some(cursor));
+            prop_assert_eq!(place(text.as_bytes()), Some(position(millis, id)));
         }
 
         #[test]

@@ -1,0 +1,174 @@
+//! The HTTP side of the images API: extract, call one function of [`super::access`], answer.
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    body::SizedStream,
+    http::{
+        Method, StatusCode,
+        header::{
+            ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE,
+            CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, RANGE,
+            X_CONTENT_TYPE_OPTIONS,
+        },
+    },
+    web,
+};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{
+    access::{Content, Images, Wish, validators},
+    conditional::{Access, Conditions, Outcome},
+    disposition,
+    query::{self, Query},
+    record::WholeRecord,
+};
+use crate::{
+    consumers::{
+        error::Error,
+        handlers::decoded_segment,
+        records::{self, Image},
+    },
+    problem::{Kind, Problem},
+    storage::{self, Reading},
+    tenant::Tenant,
+};
+
+/// What may be kept by the client's own cache only.
+const PRIVATE: &str = "private";
+
+/// `GET customer-images/images`: a page of the tenant's images, newest first.
+pub async fn list(
+    request: HttpRequest,
+    tenant: Tenant,
+    images: web::Data<Images>,
+) -> Result<HttpResponse, Problem> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Page<'a> {
+        images: Vec<WholeRecord<'a>>,
+        next_cursor: Option<String>,
+    }
+    let query = Query::parse(request.query_string())?;
+    let listing = images.list(&tenant.0, query).await?;
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, PRIVATE)).json(Page {
+        images: listing.images.iter().map(WholeRecord::of).collect(),
+        next_cursor: listing.next.map(query::cursor),
+    }))
+}
+
+/// `GET customer-images/images/{id}`: the record.
+pub async fn show(
+    request: HttpRequest,
+    tenant: Tenant,
+    images: web::Data<Images>,
+) -> Result<HttpResponse, Problem> {
+    let image = images.find(&tenant.0, id(&request, 0)?).await?;
+    let conditions = Conditions::of(request.headers());
+    match conditions.evaluate(Access::Read, Some(&validators(&image))) {
+        Outcome::Proceed => Ok(answer(StatusCode::OK, &image).json(WholeRecord::of(&image))),
+        Outcome::NotModified => Ok(answer(StatusCode::NOT_MODIFIED, &image).finish()),
+        Outcome::Failed => Err(Error::from(records::Error::Condition).into()),
+    }
+}
+
+/// `GET` or `HEAD customer-images/images/{id}/content`: the bytes.
+pub async fn download(
+    request: HttpRequest,
+    tenant: Tenant,
+    images: web::Data<Images>,
+) -> Result<HttpResponse, Problem> {
+    let wish = Wish {
+        conditions: Conditions::of(request.headers()),
+        range: range(&request),
+        with_body: request.method() != Method::HEAD,
+    };
+    let content = images.content(&tenant.0, id(&request, 1)?, &wish).await?;
+    Ok(match content {
+        Content::NotModified(image) => answer(StatusCode::NOT_MODIFIED, &image).finish(),
+        Content::Whole(image, reading) => {
+            bytes(answer(StatusCode::OK, &image), &image, image.size, reading)
+        }
+        Content::Part(image, range, reading) => {
+            let mut response = answer(StatusCode::PARTIAL_CONTENT, &image);
+            let (first, last) = (range.start, range.end - 1);
+            let told = format!("bytes {first}-{last}/{}", image.size);
+            response.insert_header((CONTENT_RANGE, told));
+            bytes(response, &image, range.end - range.start, Some(reading))
+        }
+    })
+}
+
+/// `DELETE customer-images/images/{id}`: the object and the record are gone.
+pub async fn delete(
+    request: HttpRequest,
+    tenant: Tenant,
+    images: web::Data<Images>,
+) -> Result<HttpResponse, Problem> {
+    let conditions = Conditions::of(request.headers());
+    images.delete(&tenant.0, id(&request, 0)?, conditions).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// Any other method on what can only be read.
+pub async fn only_read() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(Kind::MethodNotAllowed).allow("GET, HEAD"))
+}
+
+/// Any other method on a record.
+pub async fn only_read_or_delete() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(Kind::MethodNotAllowed).allow("GET, HEAD, DELETE"))
+}
+
+/// The image's id, which stands `from_end` segments before the path's last.
+fn id(request: &HttpRequest, from_end: usize) -> Result<Uuid, Error> {
+    let segment = decoded_segment(request, from_end);
+    // In the one form in which ids are told.
+    let hyphenated = Some(&segment).filter(|id| id.len() == uuid::fmt::Hyphenated::LENGTH);
+    hyphenated.and_then(|id| Uuid::try_parse_ascii(id).ok()).ok_or(records::Error::NotFound.into())
+}
+
+/// The only `Range` field there is.
+fn range(request: &HttpRequest) -> Option<&[u8]> {
+    let mut fields = request.headers().get_all(RANGE).map(HeaderValue::as_bytes);
+    let first = fields.next()?;
+    fields.next().is_none().then_some(first)
+}
+
+/// An answer that tells which version of the image it is about.
+fn answer(status: StatusCode, image: &Image) -> HttpResponseBuilder {
+    let current = validators(image);
+    let mut response = HttpResponse::build(status);
+    response
+        .insert_header((ETAG, current.etag_value()))
+        .insert_header((LAST_MODIFIED, current.last_modified()))
+        .insert_header((CACHE_CONTROL, PRIVATE));
+    response
+}
+
+/// An answer of `length` bytes of the image. Browsers are to show them as what they are, and
+/// never to run them.
+fn bytes(
+    mut response: HttpResponseBuilder,
+    image: &Image,
+    length: u64,
+    reading: Option<Reading>,
+) -> HttpResponse {
+    response
+        .insert_header((CONTENT_TYPE, image.content_type.as_str()))
+        .insert_header((ACCEPT_RANGES, "bytes"))
+        .insert_header((CONTENT_DISPOSITION, disposition::inline(&image.display_name)))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((CONTENT_SECURITY_POLICY, "sandbox"));
+    match reading {
+        Some(reading) => response.body(SizedStream::new(length, reading.body)),
+        None => response.body(SizedStream::new(length, nothing())),
+    }
+}
+
+/// The body of an answer to HEAD, of which only the length is told.
+fn nothing() -> impl Stream<Item = storage::Result<Bytes>> + Unpin {
+    stream::empty()
+}
