@@ -20,6 +20,7 @@ use crate::{
         error::Error,
         records::{self, Check, Filter, Image, Intent, Position, Reconciler, Records, Settling},
     },
+    fault,
     storage::{self, ErrorKind, Read, Reading, SharedStorage},
     tenant::TenantId,
 };
@@ -199,8 +200,11 @@ async fn delete_recorded(
     check: Check,
 ) -> Result<(), Error> {
     let _turn = intent.prepare_deletion(image.id, check).await?;
+    fault::point("delete.prepared");
     storage.delete(&image.key).await?;
+    fault::point("delete.removed");
     intent.complete_deletion().await?;
+    fault::point("delete.recorded");
     Ok(())
 }
 
