@@ -205,11 +205,12 @@ struct Incoming {
 }
 
 impl Incoming {
-    /// Spares the client its bytes when a condition does not hold already. The commit looks again.
+    /// Spares the client its bytes when the name is taken, or a condition does not hold, already.
+    /// The commit looks again.
     async fn check(&self, uploads: &Uploads, conditions: &Conditions) -> Result<(), Error> {
-        if !conditions.is_empty() {
+        if !conditions.is_empty() || uploads.settings.on_conflict == OnConflict::Reject {
             let old = uploads.records.named(&self.key).await?;
-            check_writing(conditions, old.as_ref())?;
+            check_target(conditions, uploads.settings.on_conflict, old.as_ref())?;
         }
         Ok(())
     }
@@ -266,7 +267,6 @@ impl Incoming {
         let upload = self.upload.take().ok_or(Error::ImageUnsupported)?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.hash.finish().as_ref());
-        let if_absent = uploads.settings.on_conflict == OnConflict::Reject;
         let new = NewImage {
             customer: customer.as_str().to_owned(),
             display_name: display_name.unwrap_or(self.name).as_str().to_owned(),
@@ -276,14 +276,9 @@ impl Incoming {
             width: dimensions.width,
             height: dimensions.height,
         };
-        let check: Check = Arc::new(move |old| {
-            check_writing(&conditions, old)?;
-            match old {
-                Some(_) if if_absent => Err(records::Error::Taken),
-                _ => Ok(()),
-            }
-        });
-        let commit = Commit { sha256, if_absent };
+        let on_conflict = uploads.settings.on_conflict;
+        let check: Check = Arc::new(move |old| check_target(&conditions, on_conflict, old));
+        let commit = Commit { sha256, if_absent: on_conflict == OnConflict::Reject };
         // Once begun, a commit runs to its end even if the client leaves meanwhile. In a box,
         // since a task is moved a few times.
         let (done, outcome) = oneshot::channel();
@@ -293,6 +288,19 @@ impl Incoming {
             let _ = done.send(task.await);
         });
         outcome.await.map_err(|_| Error::CommitLost)?
+    }
+}
+
+/// Whether an upload may take the place of what has its name.
+fn check_target(
+    conditions: &Conditions,
+    on_conflict: OnConflict,
+    old: Option<&Image>,
+) -> records::Result<()> {
+    check_writing(conditions, old)?;
+    match (on_conflict, old) {
+        (OnConflict::Reject, Some(_)) => Err(records::Error::Taken),
+        _ => Ok(()),
     }
 }
 

@@ -68,7 +68,8 @@ pub struct Intent {
     key: ObjectKey,
     /// The most bytes that it may come to.
     expected: u64,
-    ended: AtomicBool,
+    /// Whether there may be something to settle.
+    written: AtomicBool,
 }
 
 impl Records {
@@ -82,7 +83,7 @@ impl Records {
             tenant: tenant.clone(),
             key: key.clone(),
             expected,
-            ended: AtomicBool::new(false),
+            written: AtomicBool::new(false),
         })
     }
 }
@@ -163,10 +164,12 @@ impl Intent {
     }
 
     fn end(&self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.written.store(false, Ordering::Relaxed);
     }
 
+    /// What is about to be written.
     fn note(&self, kind: &'static str) -> Note {
+        self.written.store(true, Ordering::Relaxed);
         Note {
             id: self.id,
             kind,
@@ -190,7 +193,7 @@ impl Intent {
         let work = Arc::new(work);
         let mut pause = Duration::from_millis(5);
         loop {
-            self.records.check_alive().await?;
+            self.records.keep_alive().await?;
             let (id, key, work) = (self.id, self.key.clone(), Arc::clone(&work));
             let lease = self.records.write(move |connection| {
                 Box::pin(async move {
@@ -263,7 +266,7 @@ impl Journal for Intent {
 impl Drop for Intent {
     fn drop(&mut self) {
         self.records.live().remove(&self.id);
-        if !self.ended.load(Ordering::Relaxed) {
+        if self.written.load(Ordering::Relaxed) {
             self.records.wake_reconciler();
         }
     }

@@ -4,21 +4,21 @@
 //! a time, so a new one knows that all earlier ones are gone, and need not write while idle.
 
 use std::{
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant, SystemTime},
 };
 
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::{Error, Records, Result, image::millis};
-use crate::database::{self, Dialect, ErrorKind, Role};
+use super::{Records, Result, image::millis};
+use crate::database::{Dialect, Role};
 
 /// How often a process shows that it lives.
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 /// Who has not shown so for that long is taken for dead.
 const DEAD_AFTER: Duration = Duration::from_secs(20);
-/// Who could not show so for that long must begin nothing that others might overtake.
+/// Who has not shown so for that long does before it begins what others must not overtake.
 const ALIVE_FOR: Duration = Duration::from_secs(12);
 
 /// This process, as the others see it.
@@ -59,21 +59,25 @@ impl Records {
             })
         });
         let taken = taken.await?;
-        *self.owner().seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(now);
+        *self.owner().seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
         Ok(taken)
     }
 
-    /// Fails when others may have taken this process for dead.
-    pub(super) async fn check_alive(&self) -> Result<()> {
-        let alive = match self.last_seen() {
-            Some(seen) => !self.beats() || seen.elapsed() < ALIVE_FOR,
-            None => self.beat().await.map(|_| true)?,
-        };
-        if alive {
-            return Ok(());
+    /// Makes sure that nobody takes this process for dead while it does what it is about to begin.
+    ///
+    /// # Errors
+    /// When it cannot show that it lives.
+    pub(super) async fn keep_alive(&self) -> Result<()> {
+        let alive = self.seen_within(ALIVE_FOR) || (!self.beats() && self.last_seen().is_some());
+        if !alive {
+            self.beat().await?;
         }
-        let cause = "this process could not show that it lives";
-        Err(Error::Database(database::Error::new(ErrorKind::Unavailable, cause)))
+        Ok(())
+    }
+
+    /// Whether it showed that it lives no longer ago than that.
+    pub(super) fn seen_within(&self, time: Duration) -> bool {
+        self.last_seen().is_some_and(|seen| seen.elapsed() < time)
     }
 
     /// Takes this process's row away: it ends, and has no intents.
@@ -90,7 +94,7 @@ impl Records {
     }
 
     fn last_seen(&self) -> Option<Instant> {
-        *self.owner().seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self.owner().seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -89,9 +89,12 @@ impl Reconciler {
 
     /// One look at all that is left; how long until the next.
     async fn pass(&self) -> Result<Duration> {
-        let taken = self.records.beat().await?;
-        if taken > 0 {
-            tracing::info!(taken, "unfinished changes of a process that is gone are settled");
+        let longest = if self.records.beats() { BEAT } else { IDLE };
+        if !self.records.seen_within(longest) {
+            let taken = self.records.beat().await?;
+            if taken > 0 {
+                tracing::info!(taken, "unfinished changes of a process that is gone are settled");
+            }
         }
         let due = self.records.due().await?;
         let mut settled = futures_util::stream::iter(due)
@@ -105,7 +108,6 @@ impl Reconciler {
             .buffer_unordered(AT_ONCE);
         while settled.next().await.is_some() {}
         let next = self.records.next_look().await?;
-        let longest = if self.records.beats() { BEAT } else { IDLE };
         Ok(next.unwrap_or(longest).clamp(Duration::from_millis(50), longest))
     }
 
