@@ -44,9 +44,9 @@ async fn curl_asks_whether_it_has_the_version() {
         assert_eq!(run(&["-o", "again", "--etag-compare", "etag"]).await, 304);
         // The file's time is the image's.
         assert_eq!(run(&["-o", "again", "-z", "got"]).await, 304);
-        assert_eq!(run(&["-o", "again", "-z", "1 January 2000"]).await, 200);
+        assert_eq!(run(&["-o", "again", "-z", "1 Jan 2000"]).await, 200);
         // Only if it is older.
-        assert_eq!(run(&["-o", "again", "-z", "-1 January 2000 00:00 GMT"]).await, 412);
+        assert_eq!(run(&["-o", "again", "-z", "-1 Jan 2000"]).await, 412);
         assert_eq!(run(&["-I", "-o", "head"]).await, 200);
 
         upload(&app, "42", "a.jpg", &jpeg(41, 30, 5000)).await;

@@ -18,7 +18,7 @@ async fn an_object_that_others_took_away_is_a_defect() {
     fs::remove_file(&file).unwrap();
     assert_problem(&ask("GET", &content(&told)).send(app.addr).await, "internal");
     assert_eq!(ask("HEAD", &content(&told)).send(app.addr).await.status, 500);
-    assert!(app.log_text().contains("the record has no object"));
+    logged(&app, "the record has no object").await;
     fs::write(&file, jpeg(5, 5, 10)).unwrap();
     assert_problem(&ask("GET", &content(&told)).send(app.addr).await, "internal");
     // It can still be removed.
@@ -80,6 +80,15 @@ async fn readers_that_stall_or_leave_hold_little_and_leave_nothing() {
     let until = Instant::now() + Duration::from_secs(10);
     while open_objects(&app) > 0 {
         assert!(Instant::now() < until, "{} files are still open", open_objects(&app));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits for a line of the log with this.
+async fn logged(app: &App, what: &str) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !app.log_text().contains(what) {
+        assert!(Instant::now() < until, "not logged: {what}\n{}", app.log_text());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
