@@ -143,6 +143,7 @@ impl Application {
     /// When an address cannot be had or the store cannot be used as set up. A store that is
     /// merely down does not stop the start.
     pub async fn build(settings: Settings) -> Result<Self, Error> {
+        announce_mode(&settings.auth);
         let listener = bind("server.listen", settings.server.listen)?;
         let consumers_listener = settings
             .consumers
@@ -227,7 +228,7 @@ impl Application {
             drain_delay: settings.server.drain_delay,
             timeout,
         };
-        announce(address, consumers_address, &settings.auth);
+        announce(address, consumers_address);
         Ok(Self { server, storage, reconciler, registry, stopper })
     }
 
@@ -426,7 +427,7 @@ fn app(
 }
 
 /// Says what a person starting the server wants to know first.
-fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>, auth: &AuthSettings) {
+fn announce_mode(auth: &AuthSettings) {
     let version = env!("CARGO_PKG_VERSION");
     match auth.mode {
         AuthMode::Open => tracing::info!(version, "open mode: any x-tenant-id header is believed"),
@@ -439,6 +440,10 @@ fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>, auth: &A
             "auth.jwt.audience is not set: tokens that the issuer made for others are accepted too"
         );
     }
+}
+
+/// Says where the server listens.
+fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>) {
     tracing::info!(listener = "gateway", addr = %address, "listening");
     if let Some(address) = consumers_address {
         tracing::info!(listener = "consumers", addr = %address, "listening");

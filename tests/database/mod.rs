@@ -60,8 +60,8 @@ async fn a_schema_of_a_later_version_is_refused() {
 #[tokio::test]
 async fn a_second_server_on_a_sqlite_file_is_refused() {
     let app = App::local().await;
-    let file = format!("sqlite://{}", app.folder().join("data/gatehouse.db").display());
-    let second = App::builder().set("DATABASE__URL", &file).set("SERVER__LISTEN", "127.0.0.1:0");
+    let file = app.database();
+    let second = App::builder().database(&file).set("SERVER__LISTEN", "127.0.0.1:0");
     let ended = second.run(&[]);
     assert_eq!(ended.status.code(), Some(2), "{}", ended.stderr);
     assert!(ended.stderr.contains("another gatehouse is serving"), "{}", ended.stderr);
