@@ -10,7 +10,8 @@ use std::{
     },
 };
 
-use gatehouse::storage::{Budget, ErrorKind, ObjectKey, Settings};
+use futures_util::StreamExt;
+use gatehouse::storage::{Budget, ErrorKind, ObjectKey, Read, Settings};
 use tempfile::TempDir;
 
 use super::{MIB, Subject, build, commit, contract, crowd, pattern, reading::list};
@@ -49,6 +50,21 @@ async fn a_link_in_the_root_leads_nowhere() {
     assert_eq!(fs::read_to_string(outside.path().join("secret")).unwrap(), "secret");
     assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
     assert_eq!(subject.get("other/link").await, &b"replaced"[..]);
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_short_meanwhile_ends_in_an_error() {
+    let root = TempDir::new().unwrap();
+    let subject = local(root.path(), 64).await;
+    let bytes = pattern(3 * MIB, 15);
+    subject.put("acme/cut", &bytes).await.unwrap();
+    let body = subject.read("acme/cut", Read::default()).await.unwrap().body;
+    let file = fs::OpenOptions::new().write(true).open(root.path().join("acme/cut")).unwrap();
+    file.set_len(2 * MIB as u64).unwrap();
+    let mut items: Vec<_> = body.collect().await;
+    assert!(items.pop().unwrap().is_err());
+    let came: Vec<_> = items.into_iter().map(Result::unwrap).collect();
+    assert!(bytes.starts_with(&came.concat()));
 }
 
 #[tokio::test]
