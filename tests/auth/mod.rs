@@ -2,7 +2,9 @@
 
 mod credentials;
 mod expect;
+mod jose;
 mod jwks;
+mod matrix;
 mod scopes;
 mod tenants;
 mod tokens;

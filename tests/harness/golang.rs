@@ -13,15 +13,20 @@ pub async fn executable(name: &'static str, package: &'static str) -> PathBuf {
     if version.status().is_ok_and(|status| status.success()) {
         return name.into();
     }
-    let cache = std::env::var_os("GATEHOUSE_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/gatehouse")));
-    let bin = cache.expect("HOME or GATEHOUSE_CACHE is set").join("bin");
+    let bin = cache().join("bin");
     let program = bin.join(name);
     if !program.exists() {
         tokio::task::spawn_blocking(move || build(&bin, name, package)).await.unwrap();
     }
     program
+}
+
+/// The folder for what the tests need and get once.
+pub fn cache() -> PathBuf {
+    let cache = std::env::var_os("GATEHOUSE_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/gatehouse")));
+    cache.expect("HOME or GATEHOUSE_CACHE is set")
 }
 
 /// Builds it, one process at a time; what another has built meanwhile is taken.

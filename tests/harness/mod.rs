@@ -11,6 +11,7 @@ pub mod httpbin;
 pub mod images;
 pub mod invariants;
 pub mod issuer;
+pub mod jose;
 pub mod journal;
 pub mod minio;
 pub mod multipart;
