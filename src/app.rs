@@ -154,18 +154,20 @@ impl Application {
         let consumers_address =
             consumers_listener.as_ref().map(TcpListener::local_addr).transpose()?;
 
-        let database = if settings.serve_consumers() {
+        let database = if settings.need_database() {
             Some(Database::open(&settings.database, migrations(), Role::Server).await?)
         } else {
             None
         };
-        let images = settings.consumers.images;
+        let images = settings.consumers.images.clone();
         let memory = usize::try_from(images.upload_memory.as_u64()).unwrap_or(usize::MAX);
         let budget = Budget::new(memory);
         let storage = settings.storage.build(Arc::clone(&budget)).await?;
         let work = TaskTracker::new();
-        let records =
-            database.clone().map(|database| Records::new(database, Role::Server, settings.quotas));
+        let records = database
+            .clone()
+            .filter(|_| settings.serve_consumers())
+            .map(|database| Records::new(database, Role::Server, settings.quotas));
         let reconciler =
             records.clone().map(|records| Reconciler::new(records, Arc::clone(&storage)));
         let images_read = records.clone().zip(reconciler.clone()).map(|(records, reconciler)| {
@@ -180,7 +182,8 @@ impl Application {
         let registry = Arc::new(Registry::new(&settings.services));
         let draining = CancellationToken::new();
         let cors = Cors::new(&settings.server.cors);
-        let checks = Checks::new(&settings.auth, &settings.rate_limits, trusted.clone())?;
+        let (auth, limits) = (&settings.auth, &settings.rate_limits);
+        let checks = Checks::new(auth, limits, trusted.clone(), database.clone()).await?;
         let shared = Shared {
             uploads,
             images: images_read,
@@ -325,7 +328,7 @@ impl Stopper {
 
 /// The migrations of all modules' tables.
 pub fn migrations() -> Vec<Migration> {
-    consumers::records::MIGRATIONS.to_vec()
+    [consumers::records::MIGRATIONS, gateway::MIGRATIONS].concat()
 }
 
 /// Binds an address, so that a failure names its setting.

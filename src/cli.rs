@@ -1,5 +1,8 @@
 //! The commands: what each prints, and the exit status it ends with.
 
+mod keys;
+mod tenants;
+
 use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
@@ -49,7 +52,7 @@ Examples:
 
 Every setting can also come from the environment: server.listen is GATEHOUSE__SERVER__LISTEN.";
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT (the default); SIGHUP reloads the services table
     Serve,
@@ -57,6 +60,12 @@ enum Command {
     Check,
     /// Bring the database's schema up to date, as every start does, and end
     Migrate,
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Suspend tenants, and give them limits of their own
+    #[command(subcommand)]
+    Tenants(tenants::Command),
     /// Ask the running server whether it is ready: exit status 0 if so, 1 if not
     Healthcheck,
 }
@@ -68,6 +77,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve => serve(&sources),
         Command::Check => with_settings(&sources, |settings| check(&settings)),
         Command::Migrate => with_settings(&sources, |settings| migrate(&settings, &sources)),
+        Command::Keys(command) => with_database(&sources, |database| keys::run(command, database)),
+        Command::Tenants(command) => {
+            with_database(&sources, |database| tenants::run(command, database))
+        }
         Command::Healthcheck => {
             with_settings(&sources, |settings| healthcheck(settings.server.listen))
         }
@@ -98,24 +111,49 @@ fn check(settings: &Settings) -> ExitCode {
 }
 
 fn migrate(settings: &Settings, sources: &Sources) -> ExitCode {
-    let migrated = actix_rt::System::new().block_on(async {
-        let database = Database::open(&settings.database, app::migrations(), Role::Command);
-        let database = database
-            .await
-            .map_err(|error| (cannot_start(&app::Error::Database(error), sources), BAD_SETTINGS))?;
-        let url = &settings.database.url;
-        database
-            .ready()
-            .await
-            .map_err(|error| (format!("{url} was not migrated: {}", problem::chain(&error)), 1))
-    });
+    let migrated = actix_rt::System::new().block_on(open_database(settings, sources));
     match migrated {
-        Ok(()) => {
-            // When standard output is closed there is nobody to tell.
-            let _ = writeln!(std::io::stdout(), "{} is up to date", settings.database.url);
-            ExitCode::SUCCESS
-        }
+        Ok(_) => print(&format!("{} is up to date", settings.database.url)),
         Err((message, status)) => fail(&message, status),
+    }
+}
+
+/// The database, which can be reached and has the schema of this version.
+async fn open_database(settings: &Settings, sources: &Sources) -> Result<Database, (String, u8)> {
+    let database = Database::open(&settings.database, app::migrations(), Role::Command);
+    let database = database
+        .await
+        .map_err(|error| (cannot_start(&app::Error::Database(error), sources), BAD_SETTINGS))?;
+    let url = &settings.database.url;
+    match database.ready().await {
+        Ok(()) => Ok(database),
+        Err(error) => Err((format!("{url} cannot be used: {}", problem::chain(&error)), 1)),
+    }
+}
+
+/// Runs a command that answers with what is to be printed, or a sentence on what failed. What it
+/// does that bears on security is told on standard error.
+fn with_database<F>(sources: &Sources, run: impl FnOnce(Database) -> F) -> ExitCode
+where
+    F: Future<Output = Result<String, String>>,
+{
+    with_settings(sources, |settings| {
+        settings.telemetry.start_on_stderr();
+        let ran = actix_rt::System::new().block_on(async {
+            let database = open_database(&settings, sources).await?;
+            run(database).await.map_err(|message| (message, 1))
+        });
+        match ran {
+            Ok(text) => print(&text),
+            Err((message, status)) => fail(&message, status),
+        }
+    })
+}
+
+fn print(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

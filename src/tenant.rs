@@ -114,6 +114,15 @@ pub enum Reach {
     Any,
 }
 
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(tenant) => fmt::Display::fmt(tenant, f),
+            Self::Any => f.write_str("*"),
+        }
+    }
+}
+
 impl Principal {
     /// A principal that the log knows by `id`.
     pub fn new(id: String, reach: Reach, scopes: Scopes) -> Self {
@@ -166,6 +175,11 @@ impl Scopes {
     /// The scopes of a list with blanks between, as `scope` claims and settings have them.
     pub fn parse(list: &str) -> Self {
         Self(list.split_ascii_whitespace().map(Into::into).collect())
+    }
+
+    /// Whether a list has only what scopes can be made of.
+    pub fn are_valid(list: &str) -> bool {
+        list.bytes().all(|b| b == b' ' || (b.is_ascii_graphic() && !b"\"\\".contains(&b)))
     }
 
     /// These and those.

@@ -10,7 +10,7 @@ use std::{
 /// What each module of `src/` may import of the others. A module that is not here imports none.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "database", "edge", "problem", "reload", "settings"]),
+    ("cli", &["app", "database", "edge", "gateway", "problem", "reload", "settings", "tenant"]),
     (
         "app",
         &[
@@ -32,7 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("operations", &["database", "problem", "storage"]),
     ("edge", &["connection", "problem", "settings", "telemetry"]),
     ("tenant", &["problem"]),
-    ("gateway", &["connection", "edge", "problem", "settings", "tenant"]),
+    ("gateway", &["connection", "database", "edge", "problem", "settings", "tenant"]),
     ("fault", &[]),
     ("consumers", &["database", "edge", "fault", "problem", "settings", "storage", "tenant"]),
     ("database", &[]),

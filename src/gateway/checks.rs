@@ -14,8 +14,10 @@ use super::{
     client,
     rate_limit::{Class, Count, Counted, Limits, Subject},
     registry::{Service, Target},
+    tenants::{Rules, Tenants},
 };
 use crate::{
+    database::Database,
     problem::{Kind, Problem},
     settings::Invalid,
     tenant::{Principal, TenantId},
@@ -26,6 +28,8 @@ use crate::{
 pub struct Checks {
     authenticator: Option<Authenticator>,
     limits: Option<Limits>,
+    /// None where there is no database.
+    tenants: Option<Tenants>,
     trusted_proxies: TrustedProxies,
 }
 
@@ -49,20 +53,26 @@ struct Case {
 }
 
 impl Checks {
-    /// The checks of these valid settings. It takes a runtime around it.
+    /// The checks of these valid settings, with the API keys and tenants of this database. It takes
+    /// a runtime around it.
     ///
     /// # Errors
     /// The setting that is wrong.
-    pub fn new(
+    pub async fn new(
         auth: &AuthSettings,
         rate_limits: &RateLimitSettings,
         trusted_proxies: TrustedProxies,
+        database: Option<Database>,
     ) -> Result<Self, Invalid> {
         let limited = rate_limits.enabled.in_mode(auth.mode);
         let guesses = limited.then(|| Guesses::new(rate_limits.failed_credentials));
         Ok(Self {
-            authenticator: Authenticator::new(auth, guesses)?,
+            authenticator: Authenticator::new(auth, database.clone(), guesses)?,
             limits: limited.then(|| Limits::new(rate_limits)).transpose()?,
+            tenants: match database {
+                Some(database) => Some(Tenants::start(database).await),
+                None => None,
+            },
             trusted_proxies,
         })
     }
@@ -117,6 +127,10 @@ impl Checks {
             Ok(admitted) => admitted,
             Err(early) => return Decision::Now(Err(early)),
         };
+        let rules = match self.rules(&case, &admitted) {
+            Ok(rules) => rules,
+            Err(early) => return Decision::Now(Err(early)),
+        };
         let Some(limits) = &self.limits else { return Decision::Now(Ok(admitted)) };
         let class = match (&case.service.target, case.writes) {
             (Target::Remote(_), _) => Class::Remote,
@@ -128,11 +142,28 @@ impl Checks {
             Some(principal) => Subject { name: tenant.or(Some(principal.id())), client: None },
             None => Subject { name: tenant, client: case.client },
         };
-        match limits.count(class, subject) {
+        match limits.count(class, subject, rules) {
             Count::Now(counted) => Decision::Now(finish(admitted, counted)),
             Count::Later(counting) => {
                 Decision::Later(Box::pin(async move { finish(admitted, counting.await) }))
             }
+        }
+    }
+
+    /// What is said about the request's tenant.
+    fn rules(&self, case: &Case, admitted: &Admitted) -> Result<Option<Arc<Rules>>, Early> {
+        let (Some(tenants), Some(tenant)) = (&self.tenants, &admitted.tenant) else {
+            return Ok(None);
+        };
+        let principal = admitted.principal.as_ref();
+        // Where credentials are asked for, nobody gets in who may be suspended.
+        if principal.is_some() && !tenants.are_known() {
+            let cause = "the table of tenants has not been read since the start".to_owned();
+            return Err(case.refuse(&Refusal::DatabaseUnavailable(cause), principal));
+        }
+        match tenants.rules(tenant) {
+            Some(rules) if rules.suspended() => Err(case.refuse(&Refusal::Suspended, principal)),
+            rules => Ok(rules),
         }
     }
 }

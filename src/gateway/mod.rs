@@ -1,6 +1,6 @@
 //! The gateway: resolves a service's name to a module of this process or a remote service.
 //!
-//! It may know `problem`, `tenant`, `edge` and `settings`; it knows no module: `app` hands it
+//! It may know `database`, `problem`, `tenant`, `edge` and `settings`; it knows no module: `app` hands it
 //! each module's routes. The order of the checks stands in `Gateway::admit` and [`checks`].
 
 mod admission;
@@ -17,6 +17,7 @@ mod recent;
 mod registry;
 mod secret;
 mod settings;
+mod tenants;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -27,14 +28,17 @@ use actix_web::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use auth::{AuthMode, AuthSettings, JwtSettings};
+pub use audit::Act;
+pub use auth::{ApiKey, AuthMode, AuthSettings, JwtSettings, KeyRecord, KeyStore};
 pub use checks::Checks;
 pub use rate_limit::{Rate, RateLimitSettings};
 pub use registry::{Changes, Registry};
 pub use secret::Secret;
 pub use settings::{CaFile, CircuitSettings, ScopeSettings, ServiceSettings, ServicesSettings};
+pub use tenants::{TenantRecord, TenantStore};
 
 use crate::{
+    database::Migration,
     edge::{Cors, Labels},
     problem::{Kind, Problem},
     tenant::{Principal, TenantId},
@@ -46,6 +50,14 @@ use headers::Credentials;
 use proxy::ClientSide;
 use rate_limit::Counted;
 use registry::{Service, Target};
+
+/// The migrations of this module's tables. Their versions begin at 100, apart from other modules'.
+pub const MIGRATIONS: &[Migration] = &[Migration {
+    version: 100,
+    name: "access",
+    sqlite: include_str!("migrations/0100_access.sql"),
+    postgres: include_str!("migrations/0100_access.sql"),
+}];
 
 /// The path in front of a service's name.
 pub const PREFIX: &str = "/consumer-api/service";

@@ -96,11 +96,6 @@ impl ScopeSettings {
     pub fn parse(&self) -> (Scopes, Scopes) {
         (Scopes::parse(&self.read), Scopes::parse(&self.write))
     }
-
-    /// Whether a list has only what scopes can be made of (RFC 6749, section 3.3).
-    fn are_scopes(list: &str) -> bool {
-        list.bytes().all(|b| b == b' ' || (b.is_ascii_graphic() && !b"\"\\".contains(&b)))
-    }
 }
 
 /// When an instance that fails is left alone, and for how long.
@@ -324,7 +319,7 @@ impl ServiceSettings {
             [("required_scopes.read", &scopes.read), ("required_scopes.write", &scopes.write)]
         });
         for (key, list) in scopes {
-            if !ScopeSettings::are_scopes(list) {
+            if !Scopes::are_valid(list) {
                 return Err(Invalid::new(
                     key,
                     "is no list of scopes; write names with blanks between, such as \"orders:read\"",

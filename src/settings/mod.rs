@@ -204,6 +204,11 @@ impl Settings {
         self.consumers.listen.is_some() || self.services.have_module(consumers::NAME)
     }
 
+    /// Whether this process keeps anything in the database: records of images, or API keys.
+    pub fn need_database(&self) -> bool {
+        self.serve_consumers() || self.auth.mode == gateway::AuthMode::Required
+    }
+
     /// The settings in effect as TOML, without the secrets.
     ///
     /// # Errors

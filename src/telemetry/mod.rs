@@ -89,6 +89,19 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Starts logging to standard error, for a command whose output is on standard output.
+    pub fn start_on_stderr(&self) {
+        let log = tracing_subscriber::fmt().with_env_filter(self.filter()).with_writer(io::stderr);
+        // A second start in one process keeps the first.
+        let _ = if self.log_format == LogFormat::Pretty || io::stderr().is_terminal() {
+            log.with_ansi(io::stderr().is_terminal()).try_init()
+        } else {
+            log.fmt_fields(JsonFields::new()).event_format(JsonLines).try_init()
+        };
+    }
+}
+
 /// Writes what is left when the process ends.
 #[must_use]
 pub struct LogGuard(LogWriter);

@@ -1,11 +1,14 @@
 //! Who gets in, and as whom: a file a threat.
 
+mod api_keys;
 mod credentials;
 mod expect;
 mod jose;
 mod jwks;
 mod matrix;
 mod scopes;
+mod separate;
+mod suspension;
 mod tenants;
 mod tokens;
 

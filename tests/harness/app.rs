@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::builder::{Builder, Log};
+use super::builder::{Builder, Ended, Log};
 use super::minio::Minio;
 
 /// A running server. Dropped, it is killed, and must not have left anything half-done.
@@ -51,6 +51,18 @@ impl App {
             panic!("does not listen: {}", self.log_text());
         };
         (self.addr, self.consumers_addr) = (addr, consumers);
+    }
+
+    /// Runs a command beside it, in its folder and with its settings.
+    pub fn run(&self, arguments: &[&str]) -> Ended {
+        self.builder.run_in(self.folder.path(), arguments)
+    }
+
+    /// Makes an API key beside it; these arguments come behind `keys create`.
+    pub fn key(&self, arguments: &[&str]) -> String {
+        let ended = self.run(&[&["keys", "create"], arguments].concat());
+        assert!(ended.status.success(), "{}", ended.stderr);
+        ended.stdout.lines().next_back().expect("a key").to_owned()
     }
 
     /// Ends it as `kill -9` does, and waits until it is gone.

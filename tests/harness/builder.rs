@@ -53,6 +53,11 @@ impl Builder {
         self.file(&format!("[services.{name}]\nurl = \"{url}\"\n{more}"))
     }
 
+    /// Asks for credentials: API keys are all there is.
+    pub fn required(self) -> Self {
+        self.set("AUTH__MODE", "required")
+    }
+
     /// Asks for tokens, with these lines on how they are checked.
     pub fn tokens(self, jwt: &str) -> Self {
         self.file(&format!("[auth]\nmode = \"required\"\n[auth.jwt]\n{jwt}"))
@@ -118,8 +123,12 @@ impl Builder {
 
     /// Runs it to its end, which must come by itself.
     pub fn run(&self, arguments: &[&str]) -> Ended {
-        let folder = folder();
-        let mut child = self.command(arguments, folder.path()).spawn().expect("the binary runs");
+        self.run_in(folder().path(), arguments)
+    }
+
+    /// The same in this folder.
+    pub(super) fn run_in(&self, folder: &Path, arguments: &[&str]) -> Ended {
+        let mut child = self.command(arguments, folder).spawn().expect("the binary runs");
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         let read = |mut from: Box<dyn Read + Send>| {
             std::thread::spawn(move || {

@@ -13,11 +13,12 @@ fn jwt_refused(jwt: &str, words: &[&str]) {
 }
 
 #[test]
-fn required_without_a_way_to_check_is_never_taken_for_open() {
-    refused(&App::builder().file("[auth]\nmode = \"required\""), &["auth.mode", "settings.toml"]);
-    refused(&App::builder().set("AUTH__MODE", "required"), &["GATEHOUSE__AUTH__MODE"]);
+fn what_was_meant_to_be_required_is_never_taken_for_open() {
     let forgotten = format!("[auth.jwt]\n{SECRET}");
     refused(&App::builder().file(&forgotten), &["auth.jwt", "settings.toml", "required"]);
+    for mode in ["Required", "closed", "require"] {
+        refused(&App::builder().set("AUTH__MODE", mode), &["GATEHOUSE__AUTH__MODE", "required"]);
+    }
     let both =
         format!("[auth]\nmode = \"required\"\nallow_open_network = true\n[auth.jwt]\n{SECRET}");
     refused(&App::builder().file(&both), &["auth.allow_open_network", "settings.toml"]);

@@ -3,6 +3,7 @@
 //! It knows credentials and keys, nothing of services and tenants' headers: those are
 //! [`super::checks`]' to compare. A verdict comes at once wherever nothing has to be fetched.
 
+mod api_keys;
 mod credential;
 mod guesses;
 mod jwt;
@@ -15,16 +16,18 @@ use actix_web::http::header::HeaderMap;
 use futures_util::future::LocalBoxFuture;
 
 pub use self::{
+    api_keys::{ApiKey, KeyRecord, KeyStore},
     credential::API_KEY,
     guesses::Guesses,
     refusal::Refusal,
     settings::{AuthMode, AuthSettings, JwtSettings},
 };
 use self::{
+    api_keys::{ApiKeys, KeyHash},
     credential::Credential,
     jwt::{Checked, Tokens},
 };
-use crate::{settings::Invalid, tenant::Principal};
+use crate::{database::Database, settings::Invalid, tenant::Principal};
 
 /// What verifies credentials. Shared by all workers.
 #[derive(Clone, Debug)]
@@ -33,6 +36,7 @@ pub struct Authenticator(Arc<Verifiers>);
 #[derive(Debug)]
 struct Verifiers {
     tokens: Option<Tokens>,
+    keys: Option<ApiKeys>,
     guesses: Option<Guesses>,
 }
 
@@ -45,26 +49,54 @@ pub enum Verdict {
 }
 
 impl Authenticator {
-    /// What verifies credentials by these settings; none in open mode. `guesses` limits how many
-    /// may be wrong. It takes a runtime around it.
+    /// What verifies credentials by these settings, and API keys of this database; none in open
+    /// mode. `guesses` limits how many may be wrong. It takes a runtime around it.
     ///
     /// # Errors
     /// The setting that is wrong.
-    pub fn new(settings: &AuthSettings, guesses: Option<Guesses>) -> Result<Option<Self>, Invalid> {
+    pub fn new(
+        settings: &AuthSettings,
+        database: Option<Database>,
+        guesses: Option<Guesses>,
+    ) -> Result<Option<Self>, Invalid> {
         if settings.mode == AuthMode::Open {
             return Ok(None);
         }
         let tokens = settings.jwt.as_ref().map(Tokens::new).transpose()?;
-        Ok(Some(Self(Arc::new(Verifiers { tokens, guesses }))))
+        let keys = database.map(|database| ApiKeys::new(KeyStore::new(database)));
+        Ok(Some(Self(Arc::new(Verifiers { tokens, keys, guesses }))))
     }
 
     /// Verifies the credential of a request with these fields, which comes from `client`.
     pub fn check(&self, headers: &HeaderMap, client: Option<IpAddr>) -> Verdict {
-        let token = match Credential::of(headers) {
-            Ok(Credential::Bearer(token)) => token,
-            Ok(Credential::ApiKey(_)) => return self.known(Err(Refusal::UnknownApiKey), client),
-            Err(refusal) => return self.known(Err(refusal), client),
+        match Credential::of(headers) {
+            Ok(Credential::Bearer(key)) if key.starts_with(api_keys::PREFIX) => {
+                self.check_key(key, client)
+            }
+            Ok(Credential::Bearer(token)) => self.check_token(token, client),
+            Ok(Credential::ApiKey(key)) => self.check_key(key, client),
+            Err(refusal) => self.known(Err(refusal), client),
+        }
+    }
+
+    fn check_key(&self, key: &str, client: Option<IpAddr>) -> Verdict {
+        let (Some(keys), Some(hash)) = (&self.0.keys, KeyHash::of_presented(key)) else {
+            return self.known(Err(Refusal::UnknownApiKey), client);
         };
+        if let Some(outcome) = keys.remembered(&hash) {
+            return self.known(outcome, client);
+        }
+        if let Some(refusal) = self.refuse_to_look(client) {
+            return Verdict::Known(Err(refusal));
+        }
+        let (authenticator, keys) = (self.clone(), keys.clone());
+        Verdict::Asking(Box::pin(async move {
+            let outcome = keys.check(hash).await;
+            authenticator.counted(outcome, client)
+        }))
+    }
+
+    fn check_token(&self, token: &str, client: Option<IpAddr>) -> Verdict {
         let Some(tokens) = &self.0.tokens else {
             return self.known(Err(Refusal::Malformed), client);
         };

@@ -48,6 +48,10 @@ pub enum Refusal {
     Audience,
     /// It is no API key that there is.
     UnknownApiKey,
+    /// It is an API key that was revoked.
+    RevokedApiKey,
+    /// It is an API key that has expired.
+    ExpiredApiKey,
     /// It names no tenant.
     NoTenant,
     /// The request names another tenant than its own.
@@ -56,8 +60,12 @@ pub enum Refusal {
     MissingScope(Scopes),
     /// Its sender has failed too often, and may try again in this time.
     TooOften(Duration),
-    /// What it could be checked with cannot be had.
+    /// The issuer's keys cannot be had.
     KeysUnavailable,
+    /// The database that knows of it, or of its tenant, cannot be asked; the cause is for the log.
+    DatabaseUnavailable(String),
+    /// Its tenant is suspended.
+    Suspended,
 }
 
 impl Refusal {
@@ -80,11 +88,15 @@ impl Refusal {
             Self::Issuer => "issuer",
             Self::Audience => "audience",
             Self::UnknownApiKey => "unknown-api-key",
+            Self::RevokedApiKey => "revoked-api-key",
+            Self::ExpiredApiKey => "expired-api-key",
             Self::NoTenant => "no-tenant",
             Self::OtherTenant => "other-tenant",
             Self::MissingScope(_) => "missing-scope",
             Self::TooOften(_) => "too-often",
             Self::KeysUnavailable => "keys-unavailable",
+            Self::DatabaseUnavailable(_) => "database-unavailable",
+            Self::Suspended => "suspended",
         }
     }
 
@@ -98,6 +110,8 @@ impl Refusal {
                 | Self::MissingScope(_)
                 | Self::TooOften(_)
                 | Self::KeysUnavailable
+                | Self::DatabaseUnavailable(_)
+                | Self::Suspended
         )
     }
 
@@ -110,6 +124,11 @@ impl Refusal {
             Self::KeysUnavailable => Problem::new(Kind::UpstreamUnavailable)
                 .detail("Credentials cannot be checked right now; try again after the time in Retry-After.")
                 .retry_after(SOON),
+            Self::DatabaseUnavailable(cause) => Problem::new(Kind::StorageUnavailable)
+                .detail("Credentials cannot be checked right now; try again after the time in Retry-After.")
+                .because(cause.clone()),
+            Self::Suspended => Problem::new(Kind::Forbidden)
+                .detail("This tenant is suspended; ask whoever runs this service."),
             Self::NoTenant => Problem::new(Kind::Forbidden)
                 .detail("The token names no tenant, so there is nobody to act for."),
             Self::OtherTenant => Problem::new(Kind::Forbidden)
@@ -137,6 +156,7 @@ impl Refusal {
             Self::Scheme => "Send the credential as Authorization: Bearer, or x-api-key.".into(),
             Self::TooLong => format!("Send a token of at most {} bytes.", jwt::LONGEST).into(),
             Self::Expired => "The token has expired; get a new one.".into(),
+            Self::ExpiredApiKey => "The API key has expired; get a new one.".into(),
             Self::NotYet => "The token is not valid yet; check the issuer's clock.".into(),
             _ => "The credential is not accepted; get a new one from whom you got it.".into(),
         }

@@ -26,7 +26,7 @@ pub struct AuthSettings {
     pub mode: AuthMode,
     /// In open mode: listen on addresses that others can reach all the same.
     pub allow_open_network: bool,
-    /// How tokens are checked; none: there are none.
+    /// How tokens are checked; none: API keys are all there is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt: Option<JwtSettings>,
 }
@@ -155,16 +155,12 @@ impl AuthSettings {
                 "auth.jwt",
                 "is set while auth.mode = \"open\" checks no token; set auth.mode = \"required\", or remove it",
             )),
-            (AuthMode::Required, None) => Err(Invalid::new(
-                "auth.mode",
-                "is \"required\", and nothing says how tokens are checked; add [auth.jwt], or use \"open\"",
-            )),
             (AuthMode::Required, _) if self.allow_open_network => Err(Invalid::new(
                 "auth.allow_open_network",
                 "is for auth.mode = \"open\", and it is \"required\"; remove it",
             )),
             (_, Some(jwt)) => jwt.validate(),
-            (AuthMode::Open, None) => Ok(()),
+            (_, None) => Ok(()),
         }
     }
 }

@@ -25,6 +25,7 @@ pub use self::{
     local::Local,
     settings::{Rate, RateLimitSettings},
 };
+use super::tenants::Rules;
 use crate::settings::Invalid;
 
 /// What quotas there are.
@@ -113,6 +114,27 @@ pub enum Count {
     Later(LocalBoxFuture<'static, Counted>),
 }
 
+/// A tenant's own limits, in place of those in force for all.
+#[derive(Debug, Default)]
+pub struct OwnLimits {
+    /// To modules, reading.
+    pub reads: Option<Limit>,
+    /// To modules, not reading.
+    pub writes: Option<Limit>,
+    /// To remote services.
+    pub remote: Option<Limit>,
+}
+
+impl OwnLimits {
+    fn limit(&self, class: Class) -> Option<&Limit> {
+        match class {
+            Class::Reads => self.reads.as_ref(),
+            Class::Writes => self.writes.as_ref(),
+            Class::Remote => self.remote.as_ref(),
+        }
+    }
+}
+
 /// The limits in force. Shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Limits(Arc<Shared>);
@@ -127,7 +149,7 @@ struct Shared {
 
 /// One class's limit.
 #[derive(Debug)]
-struct Limit {
+pub struct Limit {
     name: &'static str,
     rate: Rate,
     policy: HeaderValue,
@@ -157,16 +179,16 @@ impl Limits {
         })))
     }
 
-    /// Counts a request.
-    pub fn count(&self, class: Class, subject: Subject<'_>) -> Count {
+    /// Counts a request, by the tenant's own rules if there are any.
+    pub fn count(&self, class: Class, subject: Subject<'_>, rules: Option<Arc<Rules>>) -> Count {
         let shared = &self.0;
         match shared.redis.as_ref().and_then(Redis::connection) {
-            None => Count::Now(shared.limit(class).count_here(subject)),
+            None => Count::Now(shared.limit(class, rules.as_deref()).count_here(subject)),
             Some(mut connection) => {
                 let (limits, name) = (self.clone(), subject.name.map(str::to_owned));
                 let client = subject.client;
                 Count::Later(Box::pin(async move {
-                    let limit = limits.0.limit(class);
+                    let limit = limits.0.limit(class, rules.as_deref());
                     let subject = Subject { name: name.as_deref(), client };
                     match connection.take(limit.name, subject, limit.rate).await {
                         Some(decision) => limit.counted(decision),
@@ -179,7 +201,10 @@ impl Limits {
 }
 
 impl Shared {
-    fn limit(&self, class: Class) -> &Limit {
+    fn limit<'a>(&'a self, class: Class, rules: Option<&'a Rules>) -> &'a Limit {
+        if let Some(own) = rules.and_then(|rules| rules.limits.limit(class)) {
+            return own;
+        }
         match class {
             Class::Reads => &self.reads,
             Class::Writes => &self.writes,
@@ -189,7 +214,8 @@ impl Shared {
 }
 
 impl Limit {
-    fn new(name: &'static str, rate: Rate) -> Self {
+    /// A limit of this valid rate, by which name answers tell of it.
+    pub fn new(name: &'static str, rate: Rate) -> Self {
         let policy = format!("\"{name}\";q={};w={}", rate.burst, whole_seconds(rate.refill()));
         Self { name, rate, policy: value(policy), local: Local::new(rate) }
     }
