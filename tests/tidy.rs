@@ -35,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("gateway", &["connection", "database", "edge", "problem", "settings", "tenant"]),
     ("fault", &[]),
     ("consumers", &["database", "edge", "fault", "problem", "settings", "storage", "tenant"]),
-    ("database", &[]),
+    ("database", &["problem"]),
     ("storage", &[]),
     ("problem", &[]),
 ];

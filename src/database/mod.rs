@@ -36,6 +36,7 @@ pub use error::{Error, ErrorKind};
 pub use migration::Migration;
 pub use settings::{DatabaseUrl, Settings};
 
+use crate::problem;
 use group::Writer;
 
 /// A result of this module.
@@ -86,8 +87,8 @@ pub enum BuildError {
         "names a database with the schema of a later gatehouse (it has migration {0}); run that version, or restore the backup made before the upgrade"
     )]
     Newer(i64),
-    /// A migration failed.
-    #[error("names a database that cannot be migrated ({0}); see to the cause and start again")]
+    /// It does not let us in, or a migration failed.
+    #[error("names a database that cannot be used ({0}); see to the cause and start again")]
     Migration(String),
 }
 
@@ -241,36 +242,35 @@ impl Database {
 
     /// Migrates now, or as soon as the database can be reached.
     async fn migrate_or_wait(&self, migrations: Vec<Migration>) -> Result<(), BuildError> {
-        let first = match timeout(START, self.migrate(migrations.clone())).await {
+        let first = timeout(START, self.migrate(migrations.clone())).await;
+        let error = match first {
             Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error,
-            Err(elapsed) => MigrateError::Execute(sqlx::Error::Io(elapsed.into())),
+            Ok(Err(Failed::ForGood(error))) => return Err(error),
+            Ok(Err(Failed::ForNow(error))) => error,
+            Err(elapsed) => Error::new(ErrorKind::Unavailable, elapsed),
         };
-        let error = refused(first)?;
-        tracing::warn!(%error, "the database cannot be reached; trying again");
+        tracing::warn!(
+            cause = problem::chain(&error),
+            "the database cannot be reached; trying again"
+        );
         let (inner, home) = (Arc::downgrade(&self.0), self.0.home.handle.clone());
         home.spawn(async move {
             loop {
                 tokio::time::sleep(RETRY).await;
                 let Some(database) = inner.upgrade().map(Self) else { return };
-                match database.migrate(migrations.clone()).await.map_err(refused) {
-                    Ok(()) => {
-                        tracing::info!("the database can be reached");
-                        return;
+                match database.migrate(migrations.clone()).await {
+                    Ok(()) => return tracing::info!("the database can be reached"),
+                    Err(Failed::ForGood(error)) => {
+                        return tracing::error!("setting database.url {error}");
                     }
-                    // Not even a restart would help, so it is said once and for all.
-                    Err(Err(error)) => {
-                        tracing::error!("setting database.url {error}");
-                        return;
-                    }
-                    Err(Ok(error)) => tracing::debug!(%error, "the database cannot be reached yet"),
+                    Err(Failed::ForNow(_)) => {}
                 }
             }
         });
         Ok(())
     }
 
-    async fn migrate(&self, migrations: Vec<Migration>) -> Result<(), MigrateError> {
+    async fn migrate(&self, migrations: Vec<Migration>) -> Result<(), Failed> {
         let (pool, dialect) = (self.0.pool.clone(), self.0.dialect);
         let migrated = self.0.home.handle.spawn(async move {
             let mut connection = pool.acquire().await?;
@@ -285,25 +285,25 @@ impl Database {
     }
 }
 
-/// What a failed migration means for the start: the error, if it may pass by itself.
-fn refused(error: MigrateError) -> Result<MigrateError, BuildError> {
-    match error {
-        MigrateError::Execute(error)
-            if matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) =>
-        {
-            Ok(MigrateError::Execute(error))
+/// Why a database was not migrated.
+enum Failed {
+    /// It may pass by itself.
+    ForNow(Error),
+    /// Not even a restart would help.
+    ForGood(BuildError),
+}
+
+impl From<MigrateError> for Failed {
+    fn from(error: MigrateError) -> Self {
+        let message = error.to_string();
+        match error {
+            MigrateError::VersionMissing(version) => Self::ForGood(BuildError::Newer(version)),
+            MigrateError::Execute(error) => match Error::from(error) {
+                error if error.kind() == ErrorKind::Unavailable => Self::ForNow(error),
+                _ => Self::ForGood(BuildError::Migration(message)),
+            },
+            _ => Self::ForGood(BuildError::Migration(message)),
         }
-        MigrateError::VersionMissing(version) => Err(BuildError::Newer(version)),
-        MigrateError::Execute(error) => {
-            let message = error.to_string();
-            match Error::from(error).kind() {
-                ErrorKind::Unavailable => {
-                    Ok(MigrateError::Execute(sqlx::Error::Io(std::io::Error::other(message))))
-                }
-                _ => Err(BuildError::Migration(message)),
-            }
-        }
-        error => Err(BuildError::Migration(error.to_string())),
     }
 }
 
