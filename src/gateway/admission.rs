@@ -91,7 +91,8 @@ where
 
 /// The request, with what was settled about it for whoever comes next.
 fn marked(mut request: ServiceRequest, mut admitted: Admitted) -> ServiceRequest {
-    if let (Some(_), Target::Module(_)) = (&admitted.principal, &admitted.service.target) {
+    if let (Some(principal), Target::Module(_)) = (&admitted.principal, &admitted.service.target) {
+        request.extensions_mut().insert(principal.clone());
         // As a remote service would get it.
         let headers = request.headers_mut();
         headers.remove(AUTHORIZATION);
@@ -111,9 +112,6 @@ fn marked(mut request: ServiceRequest, mut admitted: Admitted) -> ServiceRequest
     }
     if let Some(tenant) = &admitted.tenant {
         extensions.insert(Tenant(tenant.clone()));
-    }
-    if let Some(principal) = &admitted.principal {
-        extensions.insert(principal.clone());
     }
     extensions.insert(admitted);
     drop(extensions);

@@ -157,3 +157,45 @@ async fn the_key_for_a_service_is_never_printed() {
     assert!(ended.stdout.contains("[auth.jwt]"), "{}", ended.stdout);
     assert!(!ended.stdout.contains(secret) && !ended.stderr.contains(secret), "{}", ended.stdout);
 }
+
+#[tokio::test]
+async fn pages_may_ask_before_they_have_a_credential_and_read_the_refusal() {
+    let origin = "https://app.example";
+    let guarded = Guarded::with(|builder| {
+        builder.file(&format!("[server.cors]\nallowed_origins = [\"{origin}\"]"))
+    })
+    .await;
+    let preflight = |origin: &str| {
+        Request::new("OPTIONS", &format!("{UP}/x"))
+            .header("Origin", origin)
+            .header("Access-Control-Request-Method", "PUT")
+            .header("Access-Control-Request-Headers", "authorization")
+    };
+    let answer = preflight(origin).send(guarded.app.addr).await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(answer.header("access-control-allow-headers").as_deref(), Some("authorization"));
+    // Of an unknown page it is a request like any other.
+    let other = preflight("https://evil.example").send(guarded.app.addr).await;
+    assert_problem(&other, "unauthenticated");
+    let refused = Request::get(&format!("{UP}/x")).header("Origin", origin);
+    let refused = refused.send(guarded.app.addr).await;
+    assert_problem(&refused, "unauthenticated");
+    assert_eq!(refused.header("access-control-allow-origin").as_deref(), Some(origin));
+    let exposed = refused.header("access-control-expose-headers").unwrap();
+    assert!(exposed.contains("www-authenticate") && exposed.contains("ratelimit"), "{exposed}");
+    assert!(guarded.upstream.requests().is_empty());
+}
+
+#[tokio::test]
+async fn an_upgrade_needs_a_credential_too() {
+    let guarded = Guarded::start().await;
+    let upgrade =
+        |request: Request| request.header("Connection", "Upgrade").header("Upgrade", "websocket");
+    let none = upgrade(Request::get(&format!("{UP}/x"))).send(guarded.app.addr).await;
+    assert_problem(&none, "unauthenticated");
+    assert!(guarded.upstream.requests().is_empty());
+    assert_eq!(upgrade(get(&token("acme"))).send(guarded.app.addr).await.status, 200);
+    let arrived = guarded.upstream.request();
+    assert_eq!(arrived.header("upgrade").as_deref(), Some("websocket"));
+    assert_eq!(credentials(&guarded.upstream), pairs(&[("x-tenant-id", "acme")]));
+}

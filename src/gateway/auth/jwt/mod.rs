@@ -233,3 +233,60 @@ fn hash(token: &str) -> [u8; 32] {
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    /// What checks tokens by a secret.
+    fn tokens() -> Tokens {
+        let secret = json!({ "secret": "0123456789abcdef0123456789abcdef" });
+        Tokens::new(&serde_json::from_value(secret).unwrap()).unwrap()
+    }
+
+    /// A header that tokens may have, or not.
+    fn header() -> impl Strategy<Value = String> {
+        let name = "alg|kid|typ|crit|jwk|jku|b64|[a-z]{1,4}";
+        let value = "\"(HS256|none|RS256|JWT|\\PC{0,8})\"|null|true|-?[0-9]{1,20}|\\[\\]|\\{\\}|\\[\"exp\"\\]";
+        let member = format!("\"({name})\":({value})");
+        let member = prop::string::string_regex(&member).unwrap();
+        let members = prop::collection::vec(member, 0..5);
+        members.prop_map(|members| format!("{{{}}}", members.join(",")))
+    }
+
+    fn base64url(bytes: &[u8]) -> String {
+        const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut text = String::new();
+        for chunk in bytes.chunks(3) {
+            let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte));
+            let bits = bits << (8 * (3 - chunk.len()));
+            let digits = (0..=chunk.len()).map(|at| DIGITS[(bits >> (18 - 6 * at) & 63) as usize]);
+            text.extend(digits.map(char::from));
+        }
+        text
+    }
+
+    fn is_good(tokens: &Tokens, token: &str) -> bool {
+        matches!(tokens.check(token), Checked::Known(Ok(_)))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn nobody_gets_in_by_chance(token in "[A-Za-z0-9_=-]{0,40}(\\.[A-Za-z0-9_=-]{0,40}){0,4}|\\PC{0,60}") {
+            prop_assert!(!is_good(&tokens(), &token));
+        }
+
+        #[test]
+        fn no_header_makes_up_for_a_signature(header in header(), signature in prop::collection::vec(any::<u8>(), 0..40)) {
+            let claims = base64url(br#"{"exp":9999999999,"tenant_id":"acme"}"#);
+            let header = base64url(header.as_bytes());
+            let token = format!("{header}.{claims}.{}", base64url(&signature));
+            prop_assert!(!is_good(&tokens(), &token));
+        }
+    }
+}
