@@ -189,3 +189,29 @@ fn every_file_says_what_it_is_for() {
         assert!(text.starts_with("//!"), "{} has no //! at its head", path.display());
     }
 }
+
+/// The tests that docs/security.md names: `area::file::test`, or a whole `area::file`.
+#[test]
+fn the_threat_model_names_tests_that_there_are() {
+    let page = fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let texts: Vec<_> =
+        [root().join("tests"), root().join("src")].iter().flat_map(|f| sources(f)).collect();
+    let rows = page.lines().filter(|line| line.starts_with("| ")).skip(1);
+    let cells: Vec<_> = rows.map(|row| row.rsplit('|').nth(1).unwrap()).collect();
+    assert!(cells.len() > 20, "the table was not read");
+    for cell in cells {
+        let names: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "no test in {cell:?}");
+        for name in names {
+            let (place, test) = name.rsplit_once("::").unwrap_or((name, ""));
+            let is_in = |place: &str, path: &Path| {
+                let path = path.with_extension("").display().to_string();
+                path.trim_end_matches("/mod").ends_with(&format!("/{}", place.replace("::", "/")))
+            };
+            let found = texts.iter().any(|(path, text)| {
+                is_in(name, path) || (is_in(place, path) && text.contains(&format!("fn {test}(")))
+            });
+            assert!(found, "docs/security.md names {name}, which is not there");
+        }
+    }
+}

@@ -27,46 +27,88 @@ enum Access {
 struct Entry {
     route: &'static str,
     access: Access,
-    request: fn() -> Request,
+    /// Of an image of the tenant `acme` with this id.
+    request: fn(&str) -> Request,
     right: u16,
+    /// The answer to who may do so for another tenant of its own.
+    stranger: u16,
 }
 
 const READ: Access = Access::Tenant("images:read");
 const WRITE: Access = Access::Tenant("images:write");
 
-const fn public(route: &'static str, request: fn() -> Request) -> Entry {
-    Entry { route, access: Access::Public, request, right: 200 }
+const fn public(route: &'static str, request: fn(&str) -> Request) -> Entry {
+    Entry { route, access: Access::Public, request, right: 200, stranger: 200 }
 }
 
-const fn entry(route: &'static str, access: Access, request: fn() -> Request, right: u16) -> Entry {
-    Entry { route, access, request, right }
+const fn entry(
+    route: &'static str,
+    access: Access,
+    request: fn(&str) -> Request,
+    right: u16,
+) -> Entry {
+    Entry { route, access, request, right, stranger: right }
+}
+
+/// A route of one image, which is not there for strangers.
+const fn of_image(
+    route: &'static str,
+    access: Access,
+    request: fn(&str) -> Request,
+    right: u16,
+) -> Entry {
+    Entry { route, access, request, right, stranger: 404 }
 }
 
 const ENTRIES: &[Entry] = &[
-    public("GET /healthz", || Request::get("/healthz")),
-    public("GET /readyz", || Request::get("/readyz")),
-    public("GET /problems/{slug}", || Request::get("/problems/forbidden")),
-    entry("POST /customer-images/upload/{customerId}", WRITE, form, 201),
-    entry("PUT /customer-images/upload/{customerId}/{fileName}", WRITE, raw, 201),
+    public("GET /healthz", |_| Request::get("/healthz")),
+    public("GET /readyz", |_| Request::get("/readyz")),
+    public("GET /problems/{slug}", |_| Request::get("/problems/forbidden")),
+    entry("POST /customer-images/upload/{customerId}", WRITE, |_| form("b.gif"), 201),
+    entry("PUT /customer-images/upload/{customerId}/{fileName}", WRITE, |_| raw(), 201),
+    entry("GET /customer-images/images", READ, |_| Request::get(IMAGES), 200),
+    entry("HEAD /customer-images/images", READ, |_| Request::new("HEAD", IMAGES), 200),
+    of_image("GET /customer-images/images/{id}", READ, |id| image("GET", id, ""), 200),
+    of_image("HEAD /customer-images/images/{id}", READ, |id| image("HEAD", id, ""), 200),
+    of_image(
+        "GET /customer-images/images/{id}/content",
+        READ,
+        |id| image("GET", id, "/content"),
+        200,
+    ),
+    of_image(
+        "HEAD /customer-images/images/{id}/content",
+        READ,
+        |id| image("HEAD", id, "/content"),
+        200,
+    ),
+    of_image("DELETE /customer-images/images/{id}", WRITE, |id| image("DELETE", id, ""), 204),
 ];
 
-/// Methods that no route of uploads has: whether one may read or write is asked first.
+/// What no route is for: whether one may read or write is asked first.
 const ELSEWHERE: &[Entry] = &[
-    entry("GET an upload", READ, || Request::get(&path("42")), 405),
-    entry("HEAD an upload", READ, || Request::new("HEAD", &path("42")), 405),
-    entry("DELETE an upload", WRITE, || Request::new("DELETE", &path("42")), 405),
-    entry("PATCH an upload", WRITE, || Request::new("PATCH", &path("42")), 405),
-    entry("OPTIONS of an upload", WRITE, || Request::new("OPTIONS", &path("42")), 405),
-    entry("GET nothing", READ, || Request::get(&UPLOAD.replace("upload", "nothing")), 404),
-    entry("POST nothing", WRITE, || Request::post(&UPLOAD.replace("upload", "nothing")), 404),
+    entry("GET an upload", READ, |_| Request::get(&path("42")), 405),
+    entry("HEAD an upload", READ, |_| Request::new("HEAD", &path("42")), 405),
+    entry("DELETE an upload", WRITE, |_| Request::new("DELETE", &path("42")), 405),
+    entry("PATCH an upload", WRITE, |_| Request::new("PATCH", &path("42")), 405),
+    entry("OPTIONS of an upload", WRITE, |_| Request::new("OPTIONS", &path("42")), 405),
+    entry("PUT an image", WRITE, |id| image("PUT", id, ""), 405),
+    entry("GET nothing", READ, |_| Request::get(&UPLOAD.replace("upload", "nothing")), 404),
+    entry("POST nothing", WRITE, |_| Request::post(&UPLOAD.replace("upload", "nothing")), 404),
 ];
 
-fn form() -> Request {
-    Form::new().file("a.gif", &images::gif(1, 1, 100)).post(&path("42"))
+const IMAGES: &str = "/consumer-api/service/consumers/customer-images/images";
+
+fn image(method: &str, id: &str, rest: &str) -> Request {
+    Request::new(method, &format!("{IMAGES}/{id}{rest}"))
+}
+
+fn form(name: &str) -> Request {
+    Form::new().file(name, &images::gif(1, 1, 100)).post(&path("42"))
 }
 
 fn raw() -> Request {
-    Request::put(&format!("{UPLOAD}/42/b.gif")).body(images::gif(1, 1, 100))
+    Request::put(&format!("{UPLOAD}/42/c.gif")).body(images::gif(1, 1, 100))
 }
 
 /// The routes of a source text: each `resource("…")`, with the methods that follow it.
@@ -155,34 +197,41 @@ async fn send(
 #[tokio::test]
 async fn every_route_is_for_whom_it_is_for() {
     let guarded = Guarded::start().await;
-    for Entry { route, access, request, right } in ENTRIES.iter().chain(ELSEWHERE) {
+    let all: Vec<_> = ELSEWHERE.iter().chain(ENTRIES).collect();
+    let uploaded = form("a.gif").bearer(&super::token("acme")).send(guarded.app.addr).await;
+    let id = uploaded.json()["id"].as_str().unwrap().to_owned();
+    for Entry { route, access, request, right, stranger } in &all {
         let Access::Tenant(scope) = *access else {
             for token in [None, Some("nonsense"), Some(&*scoped(""))] {
-                let answer = send(&guarded, request(), token, None).await;
+                let answer = send(&guarded, request(&id), token, None).await;
                 assert_eq!(answer.status, *right, "{route}");
             }
             continue;
         };
         for (name, token, tenant, problem) in wrong(scope) {
-            let answer = send(&guarded, request(), token.as_deref(), tenant).await;
+            let answer = send(&guarded, request(&id), token.as_deref(), tenant).await;
             let status = if problem == "forbidden" { 403 } else { 401 };
             assert_eq!(answer.status, status, "{route}, {name}: {}", answer.text());
-            if !request().is_head() {
+            if !request(&id).is_head() {
                 assert_problem(&answer, problem);
             }
         }
-        guarded.app.assert_nothing_left_over().await;
+        let token = rsa_key().token(&claims_with("other", "scope", json!(scope)));
+        let answer = send(&guarded, request(&id), Some(&token), None).await;
+        assert_eq!(answer.status, *stranger, "{route}, a stranger: {}", answer.text());
     }
-    guarded.app.assert_nothing_stored().await;
-    for Entry { route, access, request, right } in ENTRIES.iter().chain(ELSEWHERE) {
+    guarded.app.assert_nothing_left_over().await;
+    let keys = guarded.app.keys().await;
+    let of_acme: Vec<_> = keys.iter().filter(|key| !key.starts_with("other/")).collect();
+    assert_eq!(of_acme, ["acme/customer/42/a.gif"], "{keys:?}");
+    for Entry { route, access, request, right, .. } in all {
         let Access::Tenant(scope) = *access else { continue };
-        for tenant in [None, Some("acme")] {
-            let answer = send(&guarded, request(), Some(&scoped(scope)), tenant).await;
+        let tenants = if *right == 204 { &[Some("acme")][..] } else { &[None, Some("acme")] };
+        for tenant in tenants {
+            let answer = send(&guarded, request(&id), Some(&scoped(scope)), *tenant).await;
             assert_eq!(answer.status, *right, "{route}, right: {}", answer.text());
         }
     }
-    let keys = guarded.app.keys().await;
-    assert!(!keys.is_empty() && keys.iter().all(|key| key.starts_with("acme/")), "{keys:?}");
 }
 
 #[test]
