@@ -12,6 +12,7 @@ mod harness;
 mod images;
 mod operations;
 mod rate_limits;
+mod records;
 mod settings;
 mod storage;
 mod tidy;

@@ -82,12 +82,20 @@ impl From<Error> for Problem {
             Error::BodyBroken(_) => known(Kind::MultipartInvalid).detail(
                 "The body broke off before its end; send it whole. Nothing of it was kept.",
             ),
-            Error::Storage(ref cause) => known(kind_of_storage(cause)).because(error),
-            Error::Records(ref cause) => known(kind_of_records(cause)).because(error),
+            Error::Storage(ref cause) => failed(kind_of_storage(cause), error),
+            Error::Records(ref cause) => failed(kind_of_records(cause), error),
             Error::Range(size) => beyond(size),
             Error::ObjectLost(_) => known(Kind::Internal).because(error),
             Error::CommitLost => known(Kind::Internal).because(error),
         }
+    }
+}
+
+/// A failure, whose cause the log tells. A full quota is none, for all that its status is a server's.
+fn failed(kind: Kind, error: Error) -> Problem {
+    match kind {
+        Kind::QuotaExceeded => Problem::new(kind),
+        _ => Problem::new(kind).because(error),
     }
 }
 

@@ -15,9 +15,9 @@ use super::{
     error::Error,
     image::{self, Dimensions, ImageType, Inspector},
     images::{check_writing, conditional::Conditions},
-    multipart::{Limits, Multipart},
+    multipart::{self, Limits, Multipart},
     names::{CustomerId, FileName, image_key},
-    records::{self, Check, Image, Intent, NewImage, Records},
+    records::{self, Check, ExpectedSize, Image, Intent, NewImage, Records},
     settings::{ImageSettings, OnConflict},
 };
 use crate::{
@@ -82,7 +82,8 @@ impl Uploads {
         while let Some(part) = form.next_part().await? {
             match part.file_name {
                 Some(name) if part.name == "file" && image.is_none() => {
-                    let mut incoming = self.begin(tenant, &customer, &name, size_hint)?;
+                    let least = size_hint.map(|size| size.saturating_sub(self.form_overhead()));
+                    let mut incoming = self.begin(tenant, &customer, &name, size_hint, least)?;
                     incoming.check(self, &conditions).await?;
                     while let Some(chunk) = form.chunk().await? {
                         incoming.take(self, chunk).await?;
@@ -132,7 +133,7 @@ impl Uploads {
     where
         S: Stream<Item = Result<Bytes, Error>> + Unpin,
     {
-        let mut incoming = self.begin(tenant, &customer, name, size_hint)?;
+        let mut incoming = self.begin(tenant, &customer, name, size_hint, size_hint)?;
         incoming.check(self, &conditions).await?;
         while let Some(chunk) = body.next().await {
             incoming.take(self, chunk?).await?;
@@ -144,12 +145,22 @@ impl Uploads {
         incoming.commit(self, customer, None, conditions).await
     }
 
+    /// The most bytes of a form that are not its file.
+    fn form_overhead(&self) -> u64 {
+        let ImageSettings { max_part_headers, max_text_field, max_parts, .. } = self.settings;
+        let part = max_part_headers.as_u64().saturating_add(max_text_field.as_u64());
+        let part = part.saturating_add(multipart::MAX_DELIMITER);
+        multipart::MAX_AROUND.saturating_add(part.saturating_mul(max_parts as u64))
+    }
+
+    /// An image that comes with at least `least` bytes, where that is known.
     fn begin(
         &self,
         tenant: &TenantId,
         customer: &CustomerId,
         name: &[u8],
         size_hint: Option<u64>,
+        least: Option<u64>,
     ) -> Result<Incoming, Error> {
         let broken = Error::FileNameInvalid(crate::problem::Kind::FileNameInvalid.help());
         let name = FileName::parse(name).ok_or(broken)?;
@@ -159,9 +170,13 @@ impl Uploads {
             )
         })?;
         let limit = self.settings.max_file_size.as_u64();
-        let expected = size_hint.map_or(limit, |hint| hint.min(limit));
+        // An image has at least one byte. For one of which nothing is known, nothing is reserved.
+        let least = least.map_or(1, |least| least.clamp(1, limit));
+        let expected = ExpectedSize { least, most: size_hint.map_or(0, |most| most.min(limit)) };
         Ok(Incoming {
             intent: self.records.intent(tenant, &key, expected),
+            tenant: tenant.clone(),
+            least,
             key,
             name,
             share: self.budget.share(tenant.as_str()),
@@ -192,8 +207,11 @@ impl Uploads {
 /// An image of which some bytes have come.
 struct Incoming {
     intent: Arc<Intent>,
+    tenant: TenantId,
     key: ObjectKey,
     name: FileName,
+    /// It comes to no less bytes.
+    least: u64,
     share: crate::storage::Share,
     size_hint: Option<u64>,
     size: u64,
@@ -205,9 +223,10 @@ struct Incoming {
 }
 
 impl Incoming {
-    /// Spares the client its bytes when the name is taken, or a condition does not hold, already.
-    /// The commit looks again.
+    /// Spares the client its bytes when the quota lacks room, the name is taken, or a condition does
+    /// not hold, already. The commit looks again.
     async fn check(&self, uploads: &Uploads, conditions: &Conditions) -> Result<(), Error> {
+        uploads.records.check_room(&self.tenant, &self.key, self.least).await?;
         if !conditions.is_empty() || uploads.settings.on_conflict == OnConflict::Reject {
             let old = uploads.records.named(&self.key).await?;
             check_target(conditions, uploads.settings.on_conflict, old.as_ref())?;

@@ -25,6 +25,7 @@ pub const TABLE: &[(&str, u16, &str)] = &[
     ("unauthenticated", 401, "Authentication required"),
     ("forbidden", 403, "Forbidden"),
     ("rate-limited", 429, "Too many requests"),
+    ("quota-exceeded", 507, "Storage quota exceeded"),
     ("storage-unavailable", 503, "Storage unavailable"),
     ("overloaded", 503, "Server busy"),
     ("request-timeout", 408, "Request timeout"),

@@ -18,7 +18,10 @@ use super::{
 use crate::{
     consumers::{
         error::Error,
-        records::{self, Check, Filter, Image, Intent, Position, Reconciler, Records, Settling},
+        records::{
+            self, Check, ExpectedSize, Filter, Image, Intent, Position, Reconciler, Records,
+            Settling, Usage,
+        },
     },
     fault,
     storage::{self, ErrorKind, Read, Reading, SharedStorage},
@@ -113,6 +116,14 @@ impl Images {
         Ok(Listing { images, next })
     }
 
+    /// What the tenant's images come to, and the most that they may.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn usage(&self, tenant: &TenantId) -> Result<Usage, Error> {
+        Ok(self.records.usage(tenant).await?)
+    }
+
     /// Opens the content of the tenant's image of this id.
     ///
     /// # Errors
@@ -181,7 +192,7 @@ impl Images {
         let image = self.find(tenant, id).await?;
         check_writing(&conditions, Some(&image))?;
         let check: Check = Arc::new(move |image| check_writing(&conditions, image));
-        let intent = self.records.intent(tenant, &image.key, 0);
+        let intent = self.records.intent(tenant, &image.key, ExpectedSize::default());
         let (done, outcome) = oneshot::channel();
         let task = Box::pin(delete_recorded(intent, Arc::clone(&self.storage), image, check));
         self.commits.spawn(async move {

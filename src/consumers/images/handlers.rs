@@ -29,7 +29,7 @@ use crate::{
     consumers::{
         error::Error,
         handlers::decoded_segment,
-        records::{self, Image},
+        records::{self, Image, Usage},
     },
     problem::{Kind, Problem},
     storage::{self, Reading},
@@ -99,6 +99,22 @@ pub async fn download(
             bytes(response, &image, range.end - range.start, Some(reading))
         }
     })
+}
+
+/// `GET customer-images/usage`: what the tenant's images come to, and the most that they may.
+pub async fn usage(tenant: Tenant, images: web::Data<Images>) -> Result<HttpResponse, Problem> {
+    /// A limit that does not apply is null.
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Told {
+        bytes: u64,
+        images: u64,
+        max_bytes: Option<u64>,
+        max_images: Option<u64>,
+    }
+    let Usage { bytes, images, max_bytes, max_images } = images.usage(&tenant.0).await?;
+    let told = Told { bytes, images, max_bytes, max_images };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, PRIVATE)).json(told))
 }
 
 /// `DELETE customer-images/images/{id}`: the object and the record are gone.

@@ -20,6 +20,12 @@ pub use access::{Images, check_writing, validators};
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(
+            web::resource("/customer-images/usage")
+                .route(web::get().to(handlers::usage))
+                .route(web::head().to(handlers::usage))
+                .default_service(web::to(handlers::only_read)),
+        )
+        .service(
             web::resource("/customer-images/images")
                 .route(web::get().to(handlers::list))
                 .route(web::head().to(handlers::list))

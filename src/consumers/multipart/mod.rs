@@ -26,7 +26,12 @@ const MAX_BOUNDARY: usize = 70;
 /// Blanks that may stand between a boundary and its line end.
 const MAX_PADDING: usize = 256;
 /// Bytes that may stand before the first boundary, and after the last.
-const MAX_AROUND: usize = 16 << 10;
+const MAX_BYTES_AROUND: usize = 16 << 10;
+
+/// The most bytes of a body before its first part and behind its last.
+pub const MAX_AROUND: u64 = 2 * MAX_BYTES_AROUND as u64;
+/// The most bytes between two parts.
+pub const MAX_DELIMITER: u64 = (MAX_BOUNDARY + MAX_PADDING + "\r\n----\r\n".len()) as u64;
 
 /// Reads the boundary from a `Content-Type` field.
 ///
@@ -115,7 +120,7 @@ where
         while matches!(self.state, State::Preamble | State::Part) {
             let skipped = self.chunk_of_state().await?.map_or(0, |chunk| chunk.len());
             around += skipped;
-            if self.state == State::Preamble && around > MAX_AROUND {
+            if self.state == State::Preamble && around > MAX_BYTES_AROUND {
                 return Err(Error::MultipartInvalid(
                     "The boundary does not stand at the start of the body.",
                 ));
@@ -213,7 +218,7 @@ where
         self.buffer.clear();
         while let Some(chunk) = self.source.next().await {
             length += chunk?.len();
-            if length > MAX_AROUND {
+            if length > MAX_BYTES_AROUND {
                 return Err(Error::MultipartInvalid("Too much follows the last boundary."));
             }
         }

@@ -24,7 +24,7 @@ use super::{
     Error, Records, Result,
     image::{self, Image, millis, signed},
     names::Turn,
-    quota,
+    quota::{self, Expected},
 };
 use crate::{
     fault,
@@ -59,6 +59,15 @@ pub struct NewImage {
     pub height: u32,
 }
 
+/// What is known of an upload's size before its end, in bytes: for the quota.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExpectedSize {
+    /// It comes to no less.
+    pub least: u64,
+    /// As much is reserved, if there is room for it.
+    pub most: u64,
+}
+
 /// One upload's or deletion's note, from before it begins until it is settled. When it is dropped
 /// earlier, the reconciler settles it.
 pub struct Intent {
@@ -66,15 +75,14 @@ pub struct Intent {
     id: Uuid,
     tenant: TenantId,
     key: ObjectKey,
-    /// The most bytes that it may come to.
-    expected: u64,
+    size: ExpectedSize,
     /// Whether there may be something to settle.
     written: AtomicBool,
 }
 
 impl Records {
-    /// A note of an upload to `key` of at most `expected` bytes. Nothing is written yet.
-    pub fn intent(&self, tenant: &TenantId, key: &ObjectKey, expected: u64) -> Arc<Intent> {
+    /// A note of an upload to `key`, or of its deletion. Nothing is written yet.
+    pub fn intent(&self, tenant: &TenantId, key: &ObjectKey, size: ExpectedSize) -> Arc<Intent> {
         let id = Uuid::now_v7();
         self.live().insert(id);
         Arc::new(Intent {
@@ -82,7 +90,7 @@ impl Records {
             id,
             tenant: tenant.clone(),
             key: key.clone(),
-            expected,
+            size,
             written: AtomicBool::new(false),
         })
     }
@@ -104,10 +112,11 @@ impl Intent {
         let (intent, quotas) = (self.note("upload"), self.records.quotas());
         self.in_turn(move |connection, old| {
             check(old.as_ref())?;
-            let (intent, new) = (intent.clone(), new.clone());
+            let (intent, new, quotas) = (intent.clone(), new.clone(), Arc::clone(&quotas));
             Ok(Box::pin(async move {
-                let grown = quota::growth(new.size, old.as_ref());
-                quota::check(connection, &intent.tenant, intent.id, grown, quotas).await?;
+                let grown = Expected::exactly(quota::growth(new.size, old.as_ref()));
+                let (tenant, id) = (&intent.tenant, intent.id);
+                let grown = quota::reserve(connection, tenant, id, grown, &quotas).await?;
                 intent.write(connection, None, grown, Some(&new)).await
             }))
         })
@@ -223,13 +232,14 @@ impl Intent {
 impl Journal for Intent {
     fn opening(&self) -> BoxFuture<'_, std::result::Result<(), Box<dyn StdError + Send + Sync>>> {
         Box::pin(async move {
-            let (row, expected, quotas) =
-                (self.note("upload"), self.expected, self.records.quotas());
+            let (row, size, quotas) = (self.note("upload"), self.size, self.records.quotas());
             let written = self.records.write(move |connection| {
                 Box::pin(async move {
                     let old = image::named(connection, row.key.as_str()).await?;
-                    let grown = quota::growth(expected, old.as_ref());
-                    quota::check(connection, &row.tenant, row.id, grown, quotas).await?;
+                    let grown = |size| quota::growth(size, old.as_ref());
+                    let grown = Expected { least: grown(size.least), most: grown(size.most) };
+                    let (tenant, id) = (&row.tenant, row.id);
+                    let grown = quota::reserve(connection, tenant, id, grown, &quotas).await?;
                     row.write(connection, None, grown, None).await
                 })
             });

@@ -28,7 +28,7 @@ use uuid::Uuid;
 
 pub use error::{Error, Result};
 pub use image::Image;
-pub use intent::{Check, Intent, NewImage};
+pub use intent::{Check, ExpectedSize, Intent, NewImage};
 pub use list::{Filter, Position};
 pub use names::Turn;
 pub use quota::{Quotas, Usage};
@@ -37,6 +37,7 @@ pub use reconciler::{Reconciler, Settling};
 use crate::database::{Database, Migration, Role};
 use names::Names;
 use owner::Owner;
+use quota::Limits;
 
 /// The migrations of this module's tables.
 pub const MIGRATIONS: &[Migration] = &[Migration {
@@ -53,7 +54,7 @@ pub struct Records(Arc<Inner>);
 struct Inner {
     database: Database,
     owner: Owner,
-    quotas: Quotas,
+    quotas: Arc<Limits>,
     names: Names,
     /// Intents of this process that somebody works on.
     live: Mutex<HashSet<Uuid>>,
@@ -66,7 +67,7 @@ impl Records {
         Self(Arc::new(Inner {
             database,
             owner: Owner::new(role),
-            quotas,
+            quotas: Arc::new(Limits::new(quotas)),
             names: Names::default(),
             live: Mutex::default(),
             left: Notify::new(),
@@ -110,8 +111,8 @@ impl Records {
         self.0.owner.id
     }
 
-    fn quotas(&self) -> Quotas {
-        self.0.quotas
+    fn quotas(&self) -> Arc<Limits> {
+        Arc::clone(&self.0.quotas)
     }
 
     fn names(&self) -> &Names {

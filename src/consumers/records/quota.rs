@@ -2,6 +2,11 @@
 //!
 //! What uploads will add is reserved in their intents: a failed one gives it back by being gone.
 
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use sqlx::{AnyConnection, Row};
@@ -9,9 +14,9 @@ use uuid::Uuid;
 
 use super::{
     Error, Records, Result,
-    image::{Image, signed},
+    image::{self, Image, signed},
 };
-use crate::{settings::text, tenant::TenantId};
+use crate::{settings::text, storage::ObjectKey, tenant::TenantId};
 
 /// `[quotas]`: the most that each tenant's images may come to.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -36,6 +41,13 @@ pub struct Usage {
     pub max_bytes: Option<u64>,
     /// The most images; none: no limit.
     pub max_images: Option<u64>,
+}
+
+impl Usage {
+    /// Whether there is any limit.
+    pub fn is_limited(&self) -> bool {
+        self.max_bytes.is_some() || self.max_images.is_some()
+    }
 }
 
 /// By how much a tenant's images grow, or shrink.
@@ -80,54 +92,131 @@ pub(super) async fn settle(
     Ok(())
 }
 
-/// Refuses what would pass the tenant's quota, all other uploads' reservations counted. Until
-/// the transaction ends, no other of the tenant's can pass this.
+/// What an upload adds, as far as it is known: at least this, and at most that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    pub(super) least: Growth,
+    pub(super) most: Growth,
+}
+
+impl Expected {
+    /// Exactly this.
+    pub(super) fn exactly(grown: Growth) -> Self {
+        Self { least: grown, most: grown }
+    }
+}
+
+/// The quotas of the settings, and which tenants are known to have others.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    usual: Quotas,
+    /// Tenants that were seen to have a limit of their own.
+    own: Mutex<HashSet<TenantId>>,
+}
+
+impl Limits {
+    /// As many tenants are remembered.
+    const MOST: usize = 10_000;
+
+    pub(super) fn new(usual: Quotas) -> Self {
+        Self { usual, own: Mutex::default() }
+    }
+
+    /// Whether a limit may apply to the tenant, as far as this process has seen.
+    fn may_apply(&self, tenant: &TenantId) -> bool {
+        self.usual.bytes.is_some() || self.usual.images.is_some() || self.own().contains(tenant)
+    }
+
+    fn remember(&self, tenant: &TenantId, limited: bool) {
+        let mut own = self.own();
+        if !limited {
+            own.remove(tenant);
+        } else if !own.contains(tenant) {
+            if own.len() >= Self::MOST {
+                own.clear();
+            }
+            own.insert(tenant.clone());
+        }
+    }
+
+    fn own(&self) -> MutexGuard<'_, HashSet<TenantId>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an upload may reserve: as much of what is expected of it as the tenant's quota has room for,
+/// all other uploads' reservations counted. Until the transaction ends, no other of the
+/// tenant's can reserve anything.
 ///
 /// # Errors
-/// [`Error::Quota`].
-pub(super) async fn check(
+/// [`Error::Quota`] when there is no room for the least that is expected.
+pub(super) async fn reserve(
     connection: &mut AnyConnection,
     tenant: &TenantId,
     intent: Uuid,
-    grown: Growth,
-    quotas: Quotas,
-) -> Result<()> {
+    expected: Expected,
+    quotas: &Limits,
+) -> Result<Growth> {
     let limits = limits(connection, tenant, quotas).await?;
-    if limits.max_bytes.is_none() && limits.max_images.is_none() {
-        return Ok(());
+    if !limits.is_limited() {
+        return Ok(expected.most);
     }
     // Changing nothing locks the row, in either dialect.
     settle(connection, tenant, Growth::default()).await?;
+    room(connection, tenant, intent, limits).await?.share(expected)
+}
+
+/// What the tenant's images may still grow by, what others than `intent` have reserved taken off;
+/// none: without limit.
+async fn room(
+    connection: &mut AnyConnection,
+    tenant: &TenantId,
+    intent: Uuid,
+    limits: Usage,
+) -> Result<Room> {
     const SQL: &str = "\
-        SELECT usage.bytes, usage.images, \
+        SELECT CAST(COALESCE(usage.bytes, 0) AS BIGINT) AS bytes, \
+        CAST(COALESCE(usage.images, 0) AS BIGINT) AS images, \
         CAST(COALESCE(SUM(intents.reserved_bytes), 0) AS BIGINT) AS reserved_bytes, \
         CAST(COALESCE(SUM(intents.reserved_images), 0) AS BIGINT) AS reserved_images \
-        FROM usage LEFT JOIN intents ON intents.tenant = usage.tenant AND intents.id <> $2 \
-        WHERE usage.tenant = $1 GROUP BY usage.bytes, usage.images";
+        FROM (SELECT CAST($1 AS TEXT) AS tenant) AS asked \
+        LEFT JOIN usage ON usage.tenant = asked.tenant \
+        LEFT JOIN intents ON intents.tenant = asked.tenant AND intents.id <> $2 \
+        GROUP BY usage.bytes, usage.images";
     let row = sqlx::query(SQL).bind(tenant.as_str()).bind(intent.to_string());
     let row = row.fetch_one(connection).await?;
-    let sum = |used: &str, reserved: &str, grown: i64| -> Result<i64> {
+    let left = |used: &str, reserved: &str, most: Option<u64>| -> Result<Option<i64>> {
         let (used, reserved): (i64, i64) = (row.try_get(used)?, row.try_get(reserved)?);
-        Ok(used.saturating_add(reserved).saturating_add(grown))
+        Ok(most.map(|most| signed(most).saturating_sub(used).saturating_sub(reserved)))
     };
-    let bytes = sum("bytes", "reserved_bytes", grown.bytes)?;
-    let images = sum("images", "reserved_images", grown.images)?;
-    let passes = |grown: i64, sum: i64, most: Option<u64>| {
-        grown > 0 && most.is_some_and(|most| sum > signed(most))
-    };
-    if passes(grown.bytes, bytes, limits.max_bytes)
-        || passes(grown.images, images, limits.max_images)
-    {
-        return Err(Error::Quota);
+    Ok(Room {
+        bytes: left("bytes", "reserved_bytes", limits.max_bytes)?,
+        images: left("images", "reserved_images", limits.max_images)?,
+    })
+}
+
+/// By how much a tenant's images may still grow; none: without limit.
+struct Room {
+    bytes: Option<i64>,
+    images: Option<i64>,
+}
+
+impl Room {
+    fn share(&self, Expected { least, most }: Expected) -> Result<Growth> {
+        let lacks = |grown: i64, left: Option<i64>| grown > 0 && left.is_some_and(|l| grown > l);
+        if lacks(least.bytes, self.bytes) || lacks(most.images, self.images) {
+            return Err(Error::Quota);
+        }
+        let bytes = self.bytes.map_or(most.bytes, |left| most.bytes.min(left.max(least.bytes)));
+        Ok(Growth { bytes, images: most.images })
     }
-    Ok(())
 }
 
 /// The tenant's sums and limits: its own, else those of the settings.
 async fn limits(
     connection: &mut AnyConnection,
     tenant: &TenantId,
-    quotas: Quotas,
+    quotas: &Limits,
 ) -> Result<Usage> {
     const SQL: &str = "\
         SELECT CAST(COALESCE(usage.bytes, 0) AS BIGINT) AS bytes, \
@@ -142,12 +231,16 @@ async fn limits(
         Ok(Usage { bytes: unsigned(bytes), images: unsigned(images), max_bytes, max_images })
     };
     if row.try_get::<Option<String>, _>("own")?.is_none() {
-        return usage(quotas.bytes.map(|bytes| bytes.as_u64()), quotas.images);
+        quotas.remember(tenant, false);
+        let Quotas { bytes, images } = quotas.usual;
+        return usage(bytes.map(|bytes| bytes.as_u64()), images);
     }
     let own = |column| -> Result<Option<u64>> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(unsigned))
     };
-    usage(own("max_bytes")?, own("max_images")?)
+    let usage = usage(own("max_bytes")?, own("max_images")?)?;
+    quotas.remember(tenant, usage.is_limited());
+    Ok(usage)
 }
 
 impl Records {
@@ -158,7 +251,31 @@ impl Records {
     pub async fn usage(&self, tenant: &TenantId) -> Result<Usage> {
         let (tenant, quotas) = (tenant.clone(), self.quotas());
         self.read(move |connection| {
-            Box::pin(async move { limits(connection, &tenant, quotas).await })
+            Box::pin(async move { limits(connection, &tenant, &quotas).await })
+        })
+        .await
+    }
+
+    /// Looks early whether an upload of at least `least` bytes could be kept under `key`, where a
+    /// limit may apply. That it can is not settled by this.
+    ///
+    /// # Errors
+    /// [`Error::Quota`] when it could not.
+    pub async fn check_room(&self, tenant: &TenantId, key: &ObjectKey, least: u64) -> Result<()> {
+        let (tenant, key, quotas) = (tenant.clone(), key.clone(), self.quotas());
+        if !quotas.may_apply(&tenant) {
+            return Ok(());
+        }
+        self.read(move |connection| {
+            Box::pin(async move {
+                let limits = limits(connection, &tenant, &quotas).await?;
+                if limits.is_limited() {
+                    let old = image::named(connection, key.as_str()).await?;
+                    let room = room(connection, &tenant, Uuid::nil(), limits).await?;
+                    room.share(Expected::exactly(growth(least, old.as_ref())))?;
+                }
+                Ok(())
+            })
         })
         .await
     }

@@ -1,0 +1,3 @@
+//! That every image has a record, and that nothing is ever lost, whatever fails.
+
+mod quotas;
