@@ -1,68 +1,39 @@
 //! The composition root: the only file that sees every module. Binds, wires, runs, stops.
 
+mod listener;
+mod stopper;
+mod sweep;
+
 use std::{
-    future::ready,
     io,
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    os::fd::OwnedFd,
+    net::{SocketAddr, TcpListener},
     sync::Arc,
-    time::Duration,
 };
 
-use actix_http::{
-    HttpMessage as _, HttpService, Request, Response, body::BoxBody, error::DispatchError,
-};
-use actix_server::{Server, ServerBuilder, ServerHandle};
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, web};
-use tokio::{
-    net::TcpSocket,
-    time::{Instant, timeout, timeout_at},
-};
+use actix_server::Server;
+use actix_web::web;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing_actix_web::TracingLogger;
 
+pub use self::stopper::Stopper;
+use self::{
+    listener::{bind, serve},
+    sweep::sweep,
+};
 use crate::{
-    connection::{ClientStream, Exchange, Limits},
     consumers::{
         self,
         records::{Reconciler, Records},
     },
     database::{self, Database, Migration, Role},
-    edge::{self, Cors, Edge, Labels, RequestSpan},
+    edge::Cors,
     gateway::{
         self, AuthMode, AuthSettings, Checks, Gateway, Module, Registry, ServicesSettings,
         TrustedProxies,
     },
-    operations::{self, Readiness},
-    problem,
-    settings::{Invalid, ServerSettings, Settings},
+    operations::Readiness,
+    settings::{Invalid, Settings},
     storage::{self, Budget, SharedStorage},
 };
-
-/// How long an idle connection of a client is kept. Longer than the idle times of usual
-/// balancers (AWS: 60 s), so that they never send into a connection that is being closed.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-
-/// How long a client that was answered early may go on sending before the connection is cut:
-/// while it sends, it can still read the answer.
-const LINGER: Duration = Duration::from_secs(10);
-
-/// How long a client may take no byte of a module's answer. Remote services set their own time.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How much longer than actix our own limits wait, since it closes more gently where it does.
-const GRACE: Duration = Duration::from_secs(1);
-
-/// How long a cut request's uploads may take to clear away what they left in the store.
-const CLEAR_WITHIN: Duration = Duration::from_secs(5);
-
-/// How often the store is swept, and how soon again where that failed: twice as late each time.
-const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
-const SWEEP_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
-
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1024;
 
 /// Threads a worker may use for what blocks, the local store's files above all.
 const BLOCKING_THREADS: usize = 32;
@@ -258,175 +229,9 @@ impl Application {
     }
 }
 
-/// Stops the application.
-#[derive(Clone)]
-pub struct Stopper {
-    server: ServerHandle,
-    listeners: Arc<[TcpListener]>,
-    storage: SharedStorage,
-    reconciler: Option<Reconciler>,
-    /// Ends the reconciler's work.
-    settled: CancellationToken,
-    shared: Shared,
-    drain_delay: Duration,
-    timeout: Duration,
-}
-
-impl Stopper {
-    /// Turns readiness red, serves on for the drain delay, stops accepting, lets what runs
-    /// finish within the shutdown timeout, and ends the server. What is cut then clears away
-    /// what it left in the store.
-    pub async fn stop(self) {
-        tracing::info!("stopping");
-        self.shared.readiness.stop();
-        tokio::time::sleep(self.drain_delay).await;
-        let deadline = Instant::now() + self.timeout;
-        self.stop_accepting().await;
-        self.shared.draining.cancel();
-        self.shared.work.close();
-        self.shared.connections.close();
-        // A commit whose client has left is nobody's connection: wait for it while the workers live.
-        let worked = timeout_at(deadline, self.work_done()).await.is_ok();
-        // Answers may still be on their way to slow clients.
-        let closed = timeout_at(deadline, self.shared.connections.wait()).await.is_ok();
-        self.server.stop(closed).await;
-        if !worked {
-            tracing::warn!("requests were cut: they did not finish within server.shutdown_timeout");
-            if timeout(CLEAR_WITHIN, self.work_done()).await.is_err() {
-                tracing::warn!("unfinished uploads may be left in the store");
-            }
-        }
-        self.settled.cancel();
-        if let Some(reconciler) = self.reconciler
-            && timeout(CLEAR_WITHIN, reconciler.leave()).await.is_err()
-        {
-            tracing::warn!("unfinished changes are left to be settled after the next start");
-        }
-        tracing::info!("stopped");
-    }
-
-    /// Ends when no request runs and the store has nothing left to do.
-    async fn work_done(&self) {
-        self.shared.work.wait().await;
-        self.storage.drain().await;
-    }
-
-    /// Closes the listeners: paused alone, they would let clients connect and wait.
-    async fn stop_accepting(&self) {
-        self.server.pause().await;
-        // Asked for, the pause takes a moment; until then a closed listener is an error to log.
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        for listener in &*self.listeners {
-            if let Ok(listener) = listener.try_clone() {
-                // The standard library can shut down streams only; the system does not mind. Where
-                // it does, clients wait for the end of the process.
-                let _ = TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both);
-            }
-        }
-    }
-}
-
 /// The migrations of all modules' tables.
 pub fn migrations() -> Vec<Migration> {
     [consumers::records::MIGRATIONS, gateway::MIGRATIONS].concat()
-}
-
-/// Binds an address, so that a failure names its setting.
-fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
-    let bound = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)?.into_std()
-    };
-    bound().map_err(|source| Error::Bind { key, address, source })
-}
-
-/// Adds one listener with its app to the server. It is built on `HttpService`, since
-/// `HttpServer` sends `100 Continue` before any check could refuse the request.
-fn serve(
-    server: ServerBuilder,
-    name: &'static str,
-    listener: TcpListener,
-    settings: &ServerSettings,
-    shared: Shared,
-) -> io::Result<ServerBuilder> {
-    let header_timeout = settings.header_timeout;
-    let limits = Limits {
-        head: header_timeout,
-        idle: KEEP_ALIVE + GRACE,
-        rest: LINGER + GRACE,
-        write: WRITE_TIMEOUT,
-    };
-    let address = listener.local_addr()?;
-    server.listen(name, listener, move || {
-        let app = app(shared.clone()).into_factory().map_err(|error| error.error_response());
-        // One a worker: each connection asks it often, and asking takes its lock.
-        let draining = shared.draining.child_token();
-        let (gateway, cors) = (shared.gateway.clone(), shared.cors.clone());
-        let expect = fn_service(move |request: Request| {
-            let (gateway, cors) = (gateway.clone(), cors.clone());
-            async move {
-                let labels = Labels::of(request.headers());
-                match gateway.expect(&request, &labels).await {
-                    Ok(()) => Ok(request),
-                    Err(problem) => {
-                        let refusal: Response<BoxBody> =
-                            edge::refuse(request.head(), labels, problem, cors.as_ref()).into();
-                        Err(Exchange::refuse(request, refusal))
-                    }
-                }
-            }
-        });
-        let connections = shared.connections.clone();
-        let accepted = fn_service(move |socket: tokio::net::TcpStream| {
-            // Where it fails, answers are late, not wrong.
-            let _ = socket.set_nodelay(true);
-            let peer = socket.peer_addr().ok();
-            let stream = ClientStream::new(socket, limits, connections.token());
-            ready(Ok::<_, DispatchError>((stream, peer)))
-        });
-        let http = HttpService::build()
-            .graceful_shutdown_signal(move || draining.clone().cancelled_owned())
-            .keep_alive(KEEP_ALIVE)
-            .client_request_timeout(header_timeout)
-            .client_disconnect_timeout(LINGER)
-            .h1_allow_half_closed(false)
-            .local_addr(address)
-            .expect(expect)
-            .on_connect_ext(|stream: &ClientStream, data| {
-                data.insert(stream.clock());
-            })
-            .h1(map_config(app, |_| AppConfig::default()));
-        accepted.and_then(http)
-    })
-}
-
-/// One worker's app.
-fn app(
-    shared: Shared,
-) -> App<
-    impl actix_service::ServiceFactory<
-        actix_web::dev::ServiceRequest,
-        Config = (),
-        Response = actix_web::dev::ServiceResponse<impl actix_web::body::MessageBody>,
-        Error = actix_web::Error,
-        InitError = (),
-    >,
-> {
-    let mut app = App::new();
-    if let Some(uploads) = shared.uploads {
-        app = app.app_data(uploads);
-    }
-    if let Some(images) = shared.images {
-        app = app.app_data(images);
-    }
-    app.app_data(shared.readiness)
-        .configure(operations::routes)
-        .service(shared.gateway.scope(MODULES))
-        .default_service(web::to(operations::not_found))
-        .wrap(TracingLogger::<RequestSpan>::new())
-        .wrap(Edge::new(shared.work, shared.cors))
 }
 
 /// Says what a person starting the server wants to know first.
@@ -450,34 +255,5 @@ fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>) {
     tracing::info!(listener = "gateway", addr = %address, "listening");
     if let Some(address) = consumers_address {
         tracing::info!(listener = "consumers", addr = %address, "listening");
-    }
-}
-
-/// Clears what processes that are gone left unfinished: at the start, or as soon as the store can
-/// be reached, and now and then.
-async fn sweep(storage: SharedStorage) {
-    let [soonest, latest] = SWEEP_AGAIN;
-    let mut failing: Option<Duration> = None;
-    loop {
-        let pause = match storage.sweep().await {
-            Ok(cleared) => {
-                if cleared > 0 {
-                    tracing::info!(
-                        cleared,
-                        "unfinished uploads of an earlier process were removed"
-                    );
-                }
-                failing = None;
-                SWEEP_EVERY
-            }
-            Err(error) => {
-                if failing.is_none() {
-                    let cause = problem::chain(&error);
-                    tracing::warn!(cause, "unfinished uploads may be left; trying again");
-                }
-                *failing.insert(failing.map_or(soonest, |pause| latest.min(pause * 2)))
-            }
-        };
-        tokio::time::sleep(pause).await;
     }
 }

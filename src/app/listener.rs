@@ -1,0 +1,140 @@
+//! A listener: its socket, its connections and the app that each worker serves on it.
+
+use std::{
+    future::ready,
+    io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use actix_http::{
+    HttpMessage as _, HttpService, Request, Response, body::BoxBody, error::DispatchError,
+};
+use actix_server::ServerBuilder;
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::{App, dev::AppConfig, web};
+use tokio::net::TcpSocket;
+use tracing_actix_web::TracingLogger;
+
+use super::{Error, MODULES, Shared};
+use crate::{
+    connection::{ClientStream, Exchange, Limits},
+    edge::{self, Edge, Labels, RequestSpan},
+    operations,
+    settings::ServerSettings,
+};
+
+/// How long an idle connection of a client is kept. Longer than the idle times of usual
+/// balancers (AWS: 60 s), so that they never send into a connection that is being closed.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
+/// How long a client that was answered early may go on sending before the connection is cut:
+/// while it sends, it can still read the answer.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// How long a client may take no byte of a module's answer. Remote services set their own time.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How much longer than actix our own limits wait, since it closes more gently where it does.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// Binds an address, so that a failure names its setting.
+pub(super) fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)?.into_std()
+    };
+    bound().map_err(|source| Error::Bind { key, address, source })
+}
+
+/// Adds one listener with its app to the server. It is built on `HttpService`, since
+/// `HttpServer` sends `100 Continue` before any check could refuse the request.
+pub(super) fn serve(
+    server: ServerBuilder,
+    name: &'static str,
+    listener: TcpListener,
+    settings: &ServerSettings,
+    shared: Shared,
+) -> io::Result<ServerBuilder> {
+    let header_timeout = settings.header_timeout;
+    let limits = Limits {
+        head: header_timeout,
+        idle: KEEP_ALIVE + GRACE,
+        rest: LINGER + GRACE,
+        write: WRITE_TIMEOUT,
+    };
+    let address = listener.local_addr()?;
+    server.listen(name, listener, move || {
+        let app = app(shared.clone()).into_factory().map_err(|error| error.error_response());
+        // One a worker: each connection asks it often, and asking takes its lock.
+        let draining = shared.draining.child_token();
+        let (gateway, cors) = (shared.gateway.clone(), shared.cors.clone());
+        let expect = fn_service(move |request: Request| {
+            let (gateway, cors) = (gateway.clone(), cors.clone());
+            async move {
+                let labels = Labels::of(request.headers());
+                match gateway.expect(&request, &labels).await {
+                    Ok(()) => Ok(request),
+                    Err(problem) => {
+                        let refusal: Response<BoxBody> =
+                            edge::refuse(request.head(), labels, problem, cors.as_ref()).into();
+                        Err(Exchange::refuse(request, refusal))
+                    }
+                }
+            }
+        });
+        let connections = shared.connections.clone();
+        let accepted = fn_service(move |socket: tokio::net::TcpStream| {
+            // Where it fails, answers are late, not wrong.
+            let _ = socket.set_nodelay(true);
+            let peer = socket.peer_addr().ok();
+            let stream = ClientStream::new(socket, limits, connections.token());
+            ready(Ok::<_, DispatchError>((stream, peer)))
+        });
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || draining.clone().cancelled_owned())
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(header_timeout)
+            .client_disconnect_timeout(LINGER)
+            .h1_allow_half_closed(false)
+            .local_addr(address)
+            .expect(expect)
+            .on_connect_ext(|stream: &ClientStream, data| {
+                data.insert(stream.clock());
+            })
+            .h1(map_config(app, |_| AppConfig::default()));
+        accepted.and_then(http)
+    })
+}
+
+/// One worker's app.
+fn app(
+    shared: Shared,
+) -> App<
+    impl actix_service::ServiceFactory<
+        actix_web::dev::ServiceRequest,
+        Config = (),
+        Response = actix_web::dev::ServiceResponse<impl actix_web::body::MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    let mut app = App::new();
+    if let Some(uploads) = shared.uploads {
+        app = app.app_data(uploads);
+    }
+    if let Some(images) = shared.images {
+        app = app.app_data(images);
+    }
+    app.app_data(shared.readiness)
+        .configure(operations::routes)
+        .service(shared.gateway.scope(MODULES))
+        .default_service(web::to(operations::not_found))
+        .wrap(TracingLogger::<RequestSpan>::new())
+        .wrap(Edge::new(shared.work, shared.cors))
+}

@@ -1,0 +1,86 @@
+//! Stopping: readiness turns red, the listeners close, what runs finishes, the rest is cleared away.
+
+use std::{
+    net::{Shutdown, TcpListener, TcpStream},
+    os::fd::OwnedFd,
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_server::ServerHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::{consumers::records::Reconciler, storage::SharedStorage};
+
+/// How long a cut request's uploads may take to clear away what they left in the store.
+const CLEAR_WITHIN: Duration = Duration::from_secs(5);
+
+/// Stops the application.
+#[derive(Clone)]
+pub struct Stopper {
+    pub(super) server: ServerHandle,
+    pub(super) listeners: Arc<[TcpListener]>,
+    pub(super) storage: SharedStorage,
+    pub(super) reconciler: Option<Reconciler>,
+    /// Ends the reconciler's work.
+    pub(super) settled: CancellationToken,
+    pub(super) shared: Shared,
+    pub(super) drain_delay: Duration,
+    pub(super) timeout: Duration,
+}
+
+impl Stopper {
+    /// Turns readiness red, serves on for the drain delay, stops accepting, lets what runs
+    /// finish within the shutdown timeout, and ends the server. What is cut then clears away
+    /// what it left in the store.
+    pub async fn stop(self) {
+        tracing::info!("stopping");
+        self.shared.readiness.stop();
+        tokio::time::sleep(self.drain_delay).await;
+        let deadline = Instant::now() + self.timeout;
+        self.stop_accepting().await;
+        self.shared.draining.cancel();
+        self.shared.work.close();
+        self.shared.connections.close();
+        // A commit whose client has left is nobody's connection: wait for it while the workers live.
+        let worked = timeout_at(deadline, self.work_done()).await.is_ok();
+        // Answers may still be on their way to slow clients.
+        let closed = timeout_at(deadline, self.shared.connections.wait()).await.is_ok();
+        self.server.stop(closed).await;
+        if !worked {
+            tracing::warn!("requests were cut: they did not finish within server.shutdown_timeout");
+            if timeout(CLEAR_WITHIN, self.work_done()).await.is_err() {
+                tracing::warn!("unfinished uploads may be left in the store");
+            }
+        }
+        self.settled.cancel();
+        if let Some(reconciler) = self.reconciler
+            && timeout(CLEAR_WITHIN, reconciler.leave()).await.is_err()
+        {
+            tracing::warn!("unfinished changes are left to be settled after the next start");
+        }
+        tracing::info!("stopped");
+    }
+
+    /// Ends when no request runs and the store has nothing left to do.
+    async fn work_done(&self) {
+        self.shared.work.wait().await;
+        self.storage.drain().await;
+    }
+
+    /// Closes the listeners: paused alone, they would let clients connect and wait.
+    async fn stop_accepting(&self) {
+        self.server.pause().await;
+        // Asked for, the pause takes a moment; until then a closed listener is an error to log.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for listener in &*self.listeners {
+            if let Ok(listener) = listener.try_clone() {
+                // The standard library can shut down streams only; the system does not mind. Where
+                // it does, clients wait for the end of the process.
+                let _ = TcpStream::from(OwnedFd::from(listener)).shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
