@@ -1,3 +1,4 @@
 //! That every image has a record, and that nothing is ever lost, whatever fails.
 
+mod checker;
 mod quotas;
