@@ -92,6 +92,13 @@ impl Journal {
         possible
     }
 
+    /// Whether anybody asked for these bytes to stand under this key, since it was last settled.
+    pub fn has(&self, key: &str, bytes: &[u8]) -> bool {
+        let (acts, content) = (self.acts(), Content::of(bytes));
+        let mut history = acts.names.get(key).into_iter().flatten();
+        history.any(|act| act.content == content && !act.refused)
+    }
+
     /// Everything is settled and this is what stands under a key: nothing that was begun
     /// before can change it any more.
     pub fn settle(&self, key: &str, content: Content, id: Option<String>) {
@@ -168,4 +175,5 @@ fn what_may_stand_under_a_name_follows_from_what_was_told() {
     assert_eq!(possible("a"), [Content::Absent]);
     journal.upload("a", b"5").acknowledged(Some("id"));
     assert_eq!(journal.possible("a"), [(Content::of(b"5"), Some("id".into()))]);
+    assert!(journal.has("a", b"5") && !journal.has("a", b"3"));
 }

@@ -1,4 +1,6 @@
 //! That every image has a record, and that nothing is ever lost, whatever fails.
 
 mod checker;
+mod kills;
+mod load;
 mod quotas;
