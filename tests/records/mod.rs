@@ -4,4 +4,5 @@ mod checker;
 mod faults;
 mod kills;
 mod load;
+mod outages;
 mod quotas;
