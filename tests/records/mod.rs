@@ -6,3 +6,4 @@ mod kills;
 mod load;
 mod outages;
 mod quotas;
+mod races;
