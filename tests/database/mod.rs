@@ -16,7 +16,10 @@ async fn each() -> Vec<(Builder, String)> {
     let postgres = postgres().await.fresh_database().await;
     [sqlite, postgres]
         .into_iter()
-        .map(|url| (App::builder().set("DATABASE__URL", &url), url))
+        .map(|url| {
+            let builder = App::builder().set("SERVER__LISTEN", "127.0.0.1:0");
+            (builder.database(&url), url)
+        })
         .collect()
 }
 
