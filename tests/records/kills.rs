@@ -62,7 +62,7 @@ impl Kills {
         let seed = from_env("GATEHOUSE_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
         let all = from_env("GATEHOUSE_TEST_KILLS").unwrap_or(u64::from(KILLS));
         let kills = (all * u64::from(self.share)).div_ceil(u64::from(KILLS));
-        println!("GATEHOUSE_TEST_SEED={seed}, {kills} kills");
+        eprintln!("GATEHOUSE_TEST_SEED={seed}, {kills} kills");
 
         let mut rng = Rng::with_seed(seed);
         let (journal, mut app) = (Journal::default(), builder.start().await);

@@ -86,7 +86,7 @@ impl Load {
             ended.expect("a client that got only answers it can understand");
         }
         let told = self.shared.told.lock().unwrap();
-        println!("what was asked for, the answer's status, how often: {told:?}");
+        eprintln!("what was asked for, the answer's status, how often: {told:?}");
         for kind in [Kind::Upload, Kind::Read, Kind::Delete] {
             assert!(told.contains_key(&(kind, Some(kind.done()))), "{kind:?}: {told:?}");
         }
