@@ -71,8 +71,8 @@ async fn a_tenant_may_have_limits_of_its_own() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    run(app, &["set-limits", "acme", "--remote", "0.5/200", "--writes", "1/1"]);
-    wait("\"remote\";q=200;w=400").await;
+    run(app, &["set-limits", "acme", "--remote", "0.001/200", "--writes", "1/1"]);
+    wait("\"remote\";q=200;w=200000").await;
     assert_eq!(policy("other").await, "\"remote\";q=1000;w=2");
     let write = Request::post(&upload::path("42")).bearer(&token("acme"));
     assert_eq!(

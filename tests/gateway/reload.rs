@@ -129,7 +129,7 @@ async fn bad_settings_are_refused_whole_with_the_starts_own_sentence() {
         "[server]\nshutdown_timeout = \"soon\"",
         "[storage]\nbackend = \"s3\"",
         "[consumers]\nlisten = \"0.0.0.0:1\"",
-        "[auth]\nmode = \"required\"",
+        "[auth.jwt]\njwks_url = \"https://issuer.example/\"",
         "[telemetry]\nlog = \"a=b=c\"",
     ];
     for (count, bad) in cases.iter().enumerate() {
