@@ -84,6 +84,13 @@ pub trait Storage: Send + Sync {
     /// that a [`Journal`] is told.
     fn unfinished(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Vec<String>>>;
 
+    /// The same for all keys that begin with `prefix`, as far as the store can list that: MinIO
+    /// cannot, and answers none.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] for what is no prefix, see [`list`](Self::list).
+    fn unfinished_below(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<(ObjectKey, String)>>>;
+
     /// Ends an upload to `key` that a process which is gone has begun, until nothing is left of
     /// it; succeeds if there is none of this reference. Must not be used on what a live process
     /// is writing.

@@ -16,19 +16,20 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use sqlx::{AnyConnection, Row};
+use sqlx::AnyConnection;
 use tokio::time::{Duration, Instant, sleep};
 use uuid::Uuid;
 
 use super::{
     Error, Records, Result,
-    image::{self, Image, millis, signed},
+    image::{self, Image},
     names::Turn,
     quota::{self, Expected},
+    rows::{Kind, Lease, Note, give_up, take_lease},
 };
 use crate::{
     fault,
-    storage::{self, Journal, ObjectKey, Stored},
+    storage::{Journal, ObjectKey, Stored},
     tenant::TenantId,
 };
 
@@ -109,7 +110,7 @@ impl Intent {
     /// # Errors
     /// What `check` says; [`Error::Quota`]; [`Error::Busy`] when the turn does not come.
     pub async fn prepare(&self, new: NewImage, check: Check) -> Result<Turn> {
-        let (intent, quotas) = (self.note("upload"), self.records.quotas());
+        let (intent, quotas) = (self.note(Kind::Upload, SystemTime::now()), self.records.quotas());
         self.in_turn(move |connection, old| {
             check(old.as_ref())?;
             let (intent, new, quotas) = (intent.clone(), new.clone(), Arc::clone(&quotas));
@@ -128,13 +129,53 @@ impl Intent {
     /// # Errors
     /// [`Error::NotFound`] when it is gone; what `check` says.
     pub async fn prepare_deletion(&self, id: Uuid, check: Check) -> Result<Turn> {
-        let intent = self.note("delete");
+        let intent = self.note(Kind::Deletion, SystemTime::now());
         self.in_turn(move |connection, old| {
             let old = old.filter(|old| old.id == id).ok_or(Error::NotFound)?;
             check(Some(&old))?;
             let intent = intent.clone();
             Ok(Box::pin(async move {
                 intent.write(connection, Some(old.upload), quota::Growth::default(), None).await
+            }))
+        })
+        .await
+    }
+
+    /// Writes down that the object of this name, which no record tells of, is to be deleted, as
+    /// [`Intent::prepare`] does.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] when it has a record by then.
+    pub async fn prepare_stray_deletion(&self) -> Result<Turn> {
+        let intent = self.note(Kind::Deletion, SystemTime::now());
+        self.in_turn(move |connection, old| {
+            if old.is_some() {
+                return Err(Error::Taken);
+            }
+            let intent = intent.clone();
+            Ok(Box::pin(async move {
+                // No upload has this id, so no record goes with it.
+                let target = Some(intent.id);
+                intent.write(connection, target, quota::Growth::default(), None).await
+            }))
+        })
+        .await
+    }
+
+    /// Writes down what the object of this name is, which was written at this time and no record
+    /// tells of, as [`Intent::prepare`] does. No quota refuses it.
+    ///
+    /// # Errors
+    /// [`Error::Taken`] when it has a record by then.
+    pub async fn prepare_adoption(&self, new: NewImage, modified: SystemTime) -> Result<Turn> {
+        let intent = self.note(Kind::Adoption, modified);
+        self.in_turn(move |connection, old| {
+            if old.is_some() {
+                return Err(Error::Taken);
+            }
+            let (intent, new) = (intent.clone(), new.clone());
+            Ok(Box::pin(async move {
+                intent.write(connection, None, quota::Growth::default(), Some(&new)).await
             }))
         })
         .await
@@ -177,7 +218,7 @@ impl Intent {
     }
 
     /// What is about to be written.
-    fn note(&self, kind: &'static str) -> Note {
+    fn note(&self, kind: Kind, created: SystemTime) -> Note {
         self.written.store(true, Ordering::Relaxed);
         Note {
             id: self.id,
@@ -185,6 +226,7 @@ impl Intent {
             tenant: self.tenant.clone(),
             key: self.key.clone(),
             owner: self.records.owner_id(),
+            created,
         }
     }
 
@@ -232,7 +274,8 @@ impl Intent {
 impl Journal for Intent {
     fn opening(&self) -> BoxFuture<'_, std::result::Result<(), Box<dyn StdError + Send + Sync>>> {
         Box::pin(async move {
-            let (row, size, quotas) = (self.note("upload"), self.size, self.records.quotas());
+            let (row, size, quotas) =
+                (self.note(Kind::Upload, SystemTime::now()), self.size, self.records.quotas());
             let written = self.records.write(move |connection| {
                 Box::pin(async move {
                     let old = image::named(connection, row.key.as_str()).await?;
@@ -280,193 +323,4 @@ impl Drop for Intent {
             self.records.wake_reconciler();
         }
     }
-}
-
-/// What is the same in all of an intent's rows.
-#[derive(Clone)]
-struct Note {
-    id: Uuid,
-    kind: &'static str,
-    tenant: TenantId,
-    key: ObjectKey,
-    owner: Uuid,
-}
-
-impl Note {
-    /// Writes the row, or what has become known of it.
-    async fn write(
-        &self,
-        connection: &mut AnyConnection,
-        target: Option<Uuid>,
-        grown: quota::Growth,
-        new: Option<&NewImage>,
-    ) -> Result<()> {
-        const SQL: &str = "\
-            INSERT INTO intents (id, kind, tenant, stored_name, owner, target, customer, display_name, \
-            content_type, size, sha256, width, height, reserved_bytes, reserved_images, created_at) \
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
-            ON CONFLICT (id) DO UPDATE SET customer = excluded.customer, \
-            display_name = excluded.display_name, content_type = excluded.content_type, \
-            size = excluded.size, sha256 = excluded.sha256, width = excluded.width, \
-            height = excluded.height, reserved_bytes = excluded.reserved_bytes, \
-            reserved_images = excluded.reserved_images WHERE intents.owner = excluded.owner";
-        let written = sqlx::query(SQL)
-            .bind(self.id.to_string())
-            .bind(self.kind)
-            .bind(self.tenant.as_str())
-            .bind(self.key.as_str())
-            .bind(self.owner.to_string())
-            .bind(target.map(|id| id.to_string()))
-            .bind(new.map(|new| new.customer.as_str()))
-            .bind(new.map(|new| new.display_name.as_str()))
-            .bind(new.map(|new| new.content_type))
-            .bind(new.map(|new| signed(new.size)))
-            .bind(new.map(|new| storage::hex(&new.sha256)))
-            .bind(new.map(|new| i64::from(new.width)))
-            .bind(new.map(|new| i64::from(new.height)))
-            .bind(grown.bytes)
-            .bind(grown.images)
-            .bind(millis(SystemTime::now()))
-            .execute(connection)
-            .await?;
-        if written.rows_affected() == 0 { Err(Error::Lost) } else { Ok(()) }
-    }
-}
-
-/// Whose turn it is at a name.
-#[derive(PartialEq)]
-enum Lease {
-    /// The asker's.
-    Taken,
-    /// That of a change that is under way.
-    Anothers,
-    /// That of a change that is to be settled.
-    LeftOver,
-}
-
-async fn take_lease(connection: &mut AnyConnection, key: &ObjectKey, id: Uuid) -> Result<Lease> {
-    const TAKE: &str = "INSERT INTO leases (stored_name, intent) VALUES ($1, $2) ON CONFLICT (stored_name) DO NOTHING";
-    const LEFT: &str = "\
-        SELECT 1 FROM leases JOIN intents ON intents.id = leases.intent \
-        WHERE leases.stored_name = $1 AND intents.left_at IS NOT NULL";
-    let take = sqlx::query(TAKE).bind(key.as_str()).bind(id.to_string());
-    if take.execute(&mut *connection).await?.rows_affected() == 1 {
-        return Ok(Lease::Taken);
-    }
-    let left = sqlx::query(LEFT).bind(key.as_str()).fetch_optional(connection).await?;
-    Ok(if left.is_some() { Lease::LeftOver } else { Lease::Anothers })
-}
-
-/// Gives the lease back, and leaves a note only of parts that the store may have.
-async fn give_up(connection: &mut AnyConnection, id: Uuid) -> Result<()> {
-    for sql in [
-        "DELETE FROM leases WHERE intent = $1",
-        "DELETE FROM intents WHERE id = $1 AND staged IS NULL",
-        "UPDATE intents SET size = NULL WHERE id = $1",
-    ] {
-        sqlx::query(sql).bind(id.to_string()).execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
-/// Removes an intent's row and its lease; whether it was there.
-pub(super) async fn remove(connection: &mut AnyConnection, id: Uuid) -> Result<bool> {
-    let id = id.to_string();
-    sqlx::query("DELETE FROM leases WHERE intent = $1").bind(&id).execute(&mut *connection).await?;
-    let removed = sqlx::query("DELETE FROM intents WHERE id = $1").bind(&id).execute(connection);
-    Ok(removed.await?.rows_affected() == 1)
-}
-
-impl Records {
-    /// Turns a prepared intent into the record. Does nothing if that was done before.
-    pub(super) async fn complete(&self, id: Uuid, stored: &Stored) -> Result<Image> {
-        let (stored, owner) = (stored.clone(), self.owner_id());
-        self.write(move |connection| {
-            Box::pin(async move { complete(connection, id, owner, &stored).await })
-        })
-        .await
-    }
-
-    pub(super) async fn complete_deletion(&self, id: Uuid) -> Result<()> {
-        let owner = self.owner_id();
-        self.write(move |connection| {
-            Box::pin(async move { complete_deletion(connection, id, owner).await })
-        })
-        .await
-    }
-
-    pub(super) async fn cancel(&self, id: Uuid) -> Result<()> {
-        self.write(move |connection| {
-            Box::pin(async move { remove(connection, id).await.map(drop) })
-        })
-        .await
-    }
-}
-
-async fn complete(
-    connection: &mut AnyConnection,
-    id: Uuid,
-    owner: Uuid,
-    stored: &Stored,
-) -> Result<Image> {
-    const INTENT: &str = "\
-        SELECT tenant, stored_name, customer, display_name, content_type, size, sha256, width, height \
-        FROM intents WHERE id = $1 AND owner = $2 AND size IS NOT NULL";
-    let row = sqlx::query(INTENT).bind(id.to_string()).bind(owner.to_string());
-    let Some(row) = row.fetch_optional(&mut *connection).await? else {
-        return already(connection, id).await;
-    };
-    let key = image::key(&row)?;
-    let old = image::named(connection, key.as_str()).await?;
-    let now = image::time(millis(SystemTime::now()));
-    let image = Image {
-        id: old.as_ref().map_or(id, |old| old.id),
-        tenant: image::tenant(&row)?,
-        customer: row.try_get("customer")?,
-        key,
-        display_name: row.try_get("display_name")?,
-        content_type: row.try_get("content_type")?,
-        size: image::number(&row, "size")?,
-        sha256: row.try_get("sha256")?,
-        width: image::number(&row, "width")?,
-        height: image::number(&row, "height")?,
-        object_etag: stored.etag.clone(),
-        upload: id,
-        version: old.as_ref().map_or(1, |old| old.version + 1),
-        created_at: old.as_ref().map_or(now, |old| old.created_at),
-        updated_at: old.as_ref().map_or(now, |old| old.updated_at.max(now)),
-    };
-    quota::settle(connection, &image.tenant, quota::difference(image.size, old.as_ref())).await?;
-    image::put(connection, &image).await?;
-    remove(connection, id).await?;
-    Ok(image)
-}
-
-/// The record that an intent became before, which is gone now.
-async fn already(connection: &mut AnyConnection, id: Uuid) -> Result<Image> {
-    const SQL: &str = concat!("SELECT ", image::columns!(), " FROM images WHERE upload = $1");
-    let row = sqlx::query(SQL).bind(id.to_string()).fetch_optional(connection).await?;
-    row.as_ref().map_or(Err(Error::Lost), Image::of_row)
-}
-
-async fn complete_deletion(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Result<()> {
-    const INTENT: &str =
-        "SELECT stored_name, target FROM intents WHERE id = $1 AND owner = $2 AND kind = 'delete'";
-    let row = sqlx::query(INTENT).bind(id.to_string()).bind(owner.to_string());
-    let Some(row) = row.fetch_optional(&mut *connection).await? else {
-        // Done before, or taken over by one that does it.
-        return Ok(());
-    };
-    let (key, target) = (image::key(&row)?, image::uuid(&row, "target")?);
-    if let Some(old) = image::named(connection, key.as_str()).await?
-        && old.upload == target
-    {
-        quota::settle(connection, &old.tenant, quota::removal(&old)).await?;
-        sqlx::query("DELETE FROM images WHERE id = $1")
-            .bind(old.id.to_string())
-            .execute(&mut *connection)
-            .await?;
-    }
-    remove(connection, id).await?;
-    Ok(())
 }

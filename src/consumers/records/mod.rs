@@ -7,6 +7,8 @@
 //! - Every record has its object; no object of an upload is without its record.
 //! - No intent, lease or multipart upload is left.
 
+mod administration;
+mod completion;
 mod error;
 mod image;
 mod intent;
@@ -15,6 +17,7 @@ mod names;
 mod owner;
 mod quota;
 mod reconciler;
+mod rows;
 
 use std::{
     collections::HashSet,
@@ -26,6 +29,7 @@ use sqlx::AnyConnection;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+pub use administration::{Extent, Sums};
 pub use error::{Error, Result};
 pub use image::Image;
 pub use intent::{Check, ExpectedSize, Intent, NewImage};

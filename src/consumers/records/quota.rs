@@ -9,7 +9,7 @@ use std::{
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, Row, any::AnyRow};
 use uuid::Uuid;
 
 use super::{
@@ -225,22 +225,24 @@ async fn limits(
         FROM (SELECT CAST($1 AS TEXT) AS tenant) AS asked \
         LEFT JOIN usage ON usage.tenant = asked.tenant LEFT JOIN quotas ON quotas.tenant = asked.tenant";
     let row = sqlx::query(SQL).bind(tenant.as_str()).fetch_one(connection).await?;
+    let usage = usage_of(&row, quotas)?;
+    quotas
+        .remember(tenant, row.try_get::<Option<String>, _>("own")?.is_some() && usage.is_limited());
+    Ok(usage)
+}
+
+/// Sums and limits, as a row tells them.
+fn usage_of(row: &AnyRow, quotas: &Limits) -> Result<Usage> {
     let unsigned = |n: i64| u64::try_from(n).unwrap_or_default();
-    let usage = |max_bytes, max_images| -> Result<Usage> {
-        let (bytes, images) = (row.try_get("bytes")?, row.try_get("images")?);
-        Ok(Usage { bytes: unsigned(bytes), images: unsigned(images), max_bytes, max_images })
-    };
-    if row.try_get::<Option<String>, _>("own")?.is_none() {
-        quotas.remember(tenant, false);
-        let Quotas { bytes, images } = quotas.usual;
-        return usage(bytes.map(|bytes| bytes.as_u64()), images);
-    }
-    let own = |column| -> Result<Option<u64>> {
+    let max = |column| -> Result<Option<u64>> {
         Ok(row.try_get::<Option<i64>, _>(column)?.map(unsigned))
     };
-    let usage = usage(own("max_bytes")?, own("max_images")?)?;
-    quotas.remember(tenant, usage.is_limited());
-    Ok(usage)
+    let (max_bytes, max_images) = match row.try_get::<Option<String>, _>("own")? {
+        Some(_) => (max("max_bytes")?, max("max_images")?),
+        None => (quotas.usual.bytes.map(|bytes| bytes.as_u64()), quotas.usual.images),
+    };
+    let (bytes, images) = (row.try_get("bytes")?, row.try_get("images")?);
+    Ok(Usage { bytes: unsigned(bytes), images: unsigned(images), max_bytes, max_images })
 }
 
 impl Records {
@@ -275,6 +277,37 @@ impl Records {
                     room.share(Expected::exactly(growth(least, old.as_ref())))?;
                 }
                 Ok(())
+            })
+        })
+        .await
+    }
+
+    /// The usage of at most `limit` tenants that have images or quotas of their own, in the order of
+    /// their ids, behind the tenant `after`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn usage_of_all(
+        &self,
+        after: Option<&TenantId>,
+        limit: u64,
+    ) -> Result<Vec<(TenantId, Usage)>> {
+        const SQL: &str = "\
+            SELECT known.tenant, CAST(COALESCE(usage.bytes, 0) AS BIGINT) AS bytes, \
+            CAST(COALESCE(usage.images, 0) AS BIGINT) AS images, quotas.tenant AS own, \
+            quotas.bytes AS max_bytes, quotas.images AS max_images \
+            FROM (SELECT tenant FROM usage WHERE bytes <> 0 OR images <> 0 \
+            UNION SELECT tenant FROM quotas) AS known \
+            LEFT JOIN usage ON usage.tenant = known.tenant \
+            LEFT JOIN quotas ON quotas.tenant = known.tenant \
+            WHERE known.tenant > $1 ORDER BY known.tenant LIMIT $2";
+        let after = after.map(|tenant| tenant.as_str().to_owned()).unwrap_or_default();
+        let quotas = self.quotas();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query(SQL).bind(after).bind(signed(limit));
+                let rows = query.fetch_all(connection).await?;
+                rows.iter().map(|row| Ok((image::tenant(row)?, usage_of(row, &quotas)?))).collect()
             })
         })
         .await

@@ -10,7 +10,7 @@ use sqlx::Row as _;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Error, Records, Result, image, image::millis, owner::BEAT};
+use super::{Error, Extent, Records, Result, image, image::millis, owner::BEAT, rows::Kind};
 use crate::{
     problem,
     storage::{self, ErrorKind, Head, ObjectKey, Read, SharedStorage, Stored},
@@ -35,7 +35,7 @@ pub struct Reconciler {
 struct Left {
     id: Uuid,
     key: ObjectKey,
-    is_upload: bool,
+    kind: Kind,
     /// Where the store keeps parts of it.
     staged: Option<String>,
     /// The size and the SHA-256, once it was prepared: its object may be there.
@@ -112,7 +112,7 @@ impl Reconciler {
     }
 
     async fn settle(&self, left: &Left) -> std::result::Result<(), Settling> {
-        if !left.is_upload {
+        if left.kind == Kind::Deletion {
             self.storage.delete(&left.key).await?;
             self.records.complete_deletion(left.id).await?;
             return Ok(());
@@ -135,7 +135,7 @@ impl Reconciler {
         // upload's beginning.
         let settled_at = left.left_at + self.storage.settles_within();
         let may_come = left.prepared.is_some() || left.staged.is_none();
-        if may_come && SystemTime::now() < settled_at {
+        if left.kind == Kind::Upload && may_come && SystemTime::now() < settled_at {
             self.records.look_again(left.id, settled_at).await?;
         } else {
             self.records.cancel(left.id).await?;
@@ -179,10 +179,10 @@ impl Reconciler {
         sha256: &str,
     ) -> storage::Result<bool> {
         match head.upload {
-            Some(upload) => Ok(upload == left.id),
-            // The store keeps no such note: its bytes tell.
-            None if head.size != size => Ok(false),
-            None => match self.sha256(&left.key, &head.etag).await {
+            Some(upload) if left.kind == Kind::Upload => Ok(upload == left.id),
+            // The store keeps no such note, or the object is older than that: its bytes tell.
+            _ if head.size != size => Ok(false),
+            _ => match self.sha256(&left.key, &head.etag).await {
                 Ok(found) => Ok(found == sha256),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
                 Err(error) => Err(error),
@@ -218,6 +218,49 @@ impl Reconciler {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+
+    /// Waits until what is left over of changes of these images is settled.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when it takes too long.
+    pub async fn settle_all(&self, extent: &Extent, patience: Duration) -> Result<()> {
+        // Those of processes that are gone are known from the first beat on.
+        self.records.keep_alive().await?;
+        let until = tokio::time::Instant::now() + patience;
+        while self.records.left_over(extent).await? > 0 {
+            if tokio::time::Instant::now() > until {
+                return Err(Error::Busy);
+            }
+            self.records.wake_reconciler();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Aborts the multipart uploads of these images' names that no intent knows: of another
+    /// program, or of a database that is gone. How many.
+    ///
+    /// # Errors
+    /// When the store or the database fails.
+    pub async fn abort_unknown(&self, extent: &Extent) -> std::result::Result<u64, Settling> {
+        let found = self.storage.unfinished_below(&extent.prefix()).await?;
+        if found.is_empty() {
+            return Ok(0);
+        }
+        // Asked after the store: whatever had been begun by then has its intent.
+        let known = self.records.staged(&extent.tenant).await?;
+        let mut aborted = 0;
+        for (key, reference) in found {
+            let name = key.as_str().to_owned();
+            // That of an intent which is about to name it could be any of its name.
+            let may_be_alive = known.contains(&(name.clone(), None));
+            if !may_be_alive && !known.contains(&(name, Some(reference.clone()))) {
+                self.storage.abort(&key, &reference).await?;
+                aborted += 1;
+            }
+        }
+        Ok(aborted)
     }
 
     /// Takes the object's present entity tag into a record whose bytes it has: after a restore
@@ -282,7 +325,7 @@ impl Records {
             left.push(Left {
                 id,
                 key: image::key(row)?,
-                is_upload: row.try_get::<String, _>("kind")? == "upload",
+                kind: Kind::parse(row.try_get("kind")?)?,
                 staged: row.try_get("staged")?,
                 prepared: size.map(|size| u64::try_from(size).unwrap_or_default()).zip(sha256),
                 left_at: self.left_at(id, row.try_get("left_at")?).await?,

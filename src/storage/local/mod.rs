@@ -132,6 +132,10 @@ impl Storage for Local {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    fn unfinished_below(&self, _: &str) -> BoxFuture<'_, Result<Vec<(ObjectKey, String)>>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn abort(&self, _: &ObjectKey, _: &str) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }

@@ -136,6 +136,11 @@ impl Storage for S3 {
         Box::pin(multipart::unfinished(Arc::clone(&self.0), self.0.key(key)))
     }
 
+    fn unfinished_below(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<(ObjectKey, String)>>> {
+        let prefix = prefix.to_owned();
+        Box::pin(async move { multipart::unfinished_below(&self.0, &prefix).await })
+    }
+
     fn abort(&self, key: &ObjectKey, reference: &str) -> BoxFuture<'_, Result<()>> {
         Box::pin(multipart::abort(Arc::clone(&self.0), self.0.key(key), reference.to_owned()))
     }

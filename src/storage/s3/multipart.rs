@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
-    super::{Error, ErrorKind, Journal, ObjectKey, Result, buffer::Part},
+    super::{Error, ErrorKind, Journal, ObjectKey, Result, buffer::Part, read::check_prefix},
     Bucket,
     effect::Effect,
     failure::Failure,
@@ -24,6 +24,7 @@ use super::{
 /// The user metadata that tells which upload an object is from.
 pub(super) const UPLOAD: &str = "gatehouse-upload";
 const ABORT: &str = "AbortMultipartUpload";
+const LIST: &str = "ListMultipartUploads";
 /// The pauses before each try to abort an upload in the background.
 const ABORT_AFTER: [u64; 7] = [0, 1, 2, 5, 15, 60, 300];
 
@@ -265,6 +266,20 @@ pub(super) async fn unfinished(bucket: Arc<Bucket>, key: String) -> Result<Vec<S
     Ok(found.into_iter().map(|of| of.upload_id).collect())
 }
 
+/// The `UploadId`s of all unfinished uploads to keys of ours that begin with `prefix`.
+pub(super) async fn unfinished_below(
+    bucket: &Arc<Bucket>,
+    prefix: &str,
+) -> Result<Vec<(ObjectKey, String)>> {
+    check_prefix(prefix, LIST)?;
+    let found = listed(bucket, &format!("{}{prefix}", bucket.prefix), |_| true).await?;
+    let ours = |of: Identity| {
+        let key = ObjectKey::parse(of.key.strip_prefix(&bucket.prefix)?).ok()?;
+        Some((key, of.upload_id))
+    };
+    Ok(found.into_iter().filter_map(ours).collect())
+}
+
 /// Aborts what is below the bucket's prefix and older than `age`; returns how many there were.
 pub(super) async fn sweep(bucket: &Arc<Bucket>, age: Duration) -> Result<usize> {
     let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -289,7 +304,6 @@ async fn listed(
     prefix: &str,
     which: impl Fn(&MultipartUpload) -> bool,
 ) -> Result<Vec<Identity>> {
-    const LIST: &str = "ListMultipartUploads";
     let list = bucket.client().list_multipart_uploads().bucket(&bucket.name).prefix(prefix);
     let (mut key_marker, mut id_marker) = (None, None);
     let mut found = Vec::new();
