@@ -1,6 +1,7 @@
-//! The composition root: the only file that sees every module. Binds, wires, runs, stops.
+//! The composition root: the only place that sees every module. Binds, wires, runs, stops.
 
 mod listener;
+mod maintenance;
 mod stopper;
 mod sweep;
 
@@ -14,11 +15,11 @@ use actix_server::Server;
 use actix_web::web;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::stopper::Stopper;
 use self::{
     listener::{bind, serve},
     sweep::sweep,
 };
+pub use self::{maintenance::Maintenance, stopper::Stopper};
 use crate::{
     consumers::{
         self,

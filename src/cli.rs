@@ -1,6 +1,10 @@
 //! The commands: what each prints, and the exit status it ends with.
 
+mod erase;
+mod images;
 mod keys;
+mod progress;
+mod quotas;
 mod tenants;
 
 use std::{
@@ -63,7 +67,7 @@ enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Suspend tenants, and give them limits of their own
+    /// Suspend, limit and erase tenants, and tell what they have
     #[command(subcommand)]
     Tenants(tenants::Command),
     /// Ask the running server whether it is ready: exit status 0 if so, 1 if not
@@ -77,10 +81,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Serve => serve(&sources),
         Command::Check => with_settings(&sources, |settings| check(&settings)),
         Command::Migrate => with_settings(&sources, |settings| migrate(&settings, &sources)),
-        Command::Keys(command) => with_database(&sources, |database| keys::run(command, database)),
-        Command::Tenants(command) => {
-            with_database(&sources, |database| tenants::run(command, database))
-        }
+        Command::Keys(command) => with_database(&sources, async |database, _| {
+            keys::run(command, database).await.map_err(|message| (message, 1))
+        }),
+        Command::Tenants(command) => with_database(&sources, async |database, settings| {
+            tenants::run(command, database, settings).await
+        }),
         Command::Healthcheck => {
             with_settings(&sources, |settings| healthcheck(settings.server.listen))
         }
@@ -118,8 +124,21 @@ fn migrate(settings: &Settings, sources: &Sources) -> ExitCode {
     }
 }
 
+/// A sentence on what failed, and the exit status that goes with it.
+type Failed = (String, u8);
+
+/// What failed in a command that was begun: the error and its causes in one line.
+fn failed(error: impl std::error::Error + 'static) -> Failed {
+    (problem::chain(&error), 1)
+}
+
+/// What cannot be used as it is set up.
+fn unusable(error: app::Error) -> Failed {
+    (error.to_string(), BAD_SETTINGS)
+}
+
 /// The database, which can be reached and has the schema of this version.
-async fn open_database(settings: &Settings, sources: &Sources) -> Result<Database, (String, u8)> {
+async fn open_database(settings: &Settings, sources: &Sources) -> Result<Database, Failed> {
     let database = Database::open(&settings.database, app::migrations(), Role::Command);
     let database = database
         .await
@@ -133,15 +152,15 @@ async fn open_database(settings: &Settings, sources: &Sources) -> Result<Databas
 
 /// Runs a command that answers with what is to be printed, or a sentence on what failed. What it
 /// does that bears on security is told on standard error.
-fn with_database<F>(sources: &Sources, run: impl FnOnce(Database) -> F) -> ExitCode
-where
-    F: Future<Output = Result<String, String>>,
-{
+fn with_database(
+    sources: &Sources,
+    run: impl AsyncFnOnce(Database, &Settings) -> Result<String, Failed>,
+) -> ExitCode {
     with_settings(sources, |settings| {
         settings.telemetry.start_on_stderr();
         let ran = actix_rt::System::new().block_on(async {
             let database = open_database(&settings, sources).await?;
-            run(database).await.map_err(|message| (message, 1))
+            run(database, &settings).await
         });
         match ran {
             Ok(text) => print(&text),

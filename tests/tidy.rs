@@ -10,7 +10,20 @@ use std::{
 /// What each module of `src/` may import of the others. A module that is not here imports none.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
-    ("cli", &["app", "database", "edge", "gateway", "problem", "reload", "settings", "tenant"]),
+    (
+        "cli",
+        &[
+            "app",
+            "consumers",
+            "database",
+            "edge",
+            "gateway",
+            "problem",
+            "reload",
+            "settings",
+            "tenant",
+        ],
+    ),
     (
         "app",
         &[

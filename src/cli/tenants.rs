@@ -3,10 +3,11 @@
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::{Failed, failed, images};
 use crate::{
     database::Database,
     gateway::{Act, Rate, TenantStore},
-    problem,
+    settings::Settings,
     tenant::TenantId,
 };
 
@@ -39,6 +40,8 @@ pub(super) enum Command {
         #[arg(long, value_name = "PER_SECOND/BURST")]
         remote: Option<Rate>,
     },
+    #[command(flatten)]
+    Images(images::Command),
     /// List the tenants that anything is said about
     List {
         /// Print JSON
@@ -47,18 +50,23 @@ pub(super) enum Command {
     },
 }
 
-fn tenant(text: &str) -> Result<TenantId, String> {
-    TenantId::parse(text).map_err(|_| "it is no tenant's id".to_owned())
+/// A tenant's id among the arguments.
+pub(super) fn tenant(text: &str) -> Result<TenantId, String> {
+    TenantId::parse(text).map_err(|kind| kind.help().replace("Send x-tenant-id once: ", "use "))
 }
 
 /// Runs the command; what it prints.
 ///
 /// # Errors
 /// A sentence on what failed.
-pub(super) async fn run(command: Command, database: Database) -> Result<String, String> {
-    let store = TenantStore::new(database);
-    let failed = |error| problem::chain(&error);
+pub(super) async fn run(
+    command: Command,
+    database: Database,
+    settings: &Settings,
+) -> Result<String, Failed> {
+    let store = TenantStore::new(database.clone());
     match command {
+        Command::Images(command) => images::run(command, database, settings).await,
         Command::Suspend { tenant } => {
             store.suspend(&tenant, true).await.map_err(failed)?;
             Act::TenantSuspended.tell(tenant.as_str(), "");

@@ -79,7 +79,7 @@ pub async fn only_put() -> Result<HttpResponse, Problem> {
 }
 
 /// The customer's id, which stands `from_end` segments before the path's last.
-fn customer(request: &HttpRequest, from_end: usize) -> Result<CustomerId, Error> {
+pub(super) fn customer(request: &HttpRequest, from_end: usize) -> Result<CustomerId, Error> {
     CustomerId::parse(&decoded_segment(request, from_end)).ok_or(Error::CustomerInvalid)
 }
 

@@ -17,7 +17,7 @@ mod upload;
 use actix_web::web;
 
 pub use error::Error;
-pub use images::Images;
+pub use images::{By, Erased, Images, Survey};
 pub use names::{CustomerId, FileName, image_key};
 pub use records::Quotas;
 pub use settings::{ImageSettings, OnConflict, Settings};

@@ -66,8 +66,14 @@ const ENTRIES: &[Entry] = &[
     public("GET /problems/{slug}", |_| Request::get("/problems/forbidden")),
     entry("POST /customer-images/upload/{customerId}", WRITE, |_| form("b.gif"), 201),
     entry("PUT /customer-images/upload/{customerId}/{fileName}", WRITE, |_| raw(), 201),
-    entry("GET /customer-images/usage", READ, |_| Request::get(USAGE), 200),
-    entry("HEAD /customer-images/usage", READ, |_| Request::new("HEAD", USAGE), 200),
+    entry("GET /customer-images/usage", READ, |_| Request::get(&at("usage")), 200),
+    entry("HEAD /customer-images/usage", READ, |_| Request::new("HEAD", &at("usage")), 200),
+    entry(
+        "DELETE /customer-images/customers/{customerId}",
+        WRITE,
+        |_| Request::new("DELETE", &at("customers/7")),
+        200,
+    ),
     entry("GET /customer-images/images", READ, |_| Request::get(IMAGES), 200),
     entry("HEAD /customer-images/images", READ, |_| Request::new("HEAD", IMAGES), 200),
     of_image("GET /customer-images/images/{id}", READ, |id| image("GET", id, ""), 200),
@@ -99,8 +105,12 @@ const ELSEWHERE: &[Entry] = &[
     entry("POST nothing", WRITE, |_| Request::post(&UPLOAD.replace("upload", "nothing")), 404),
 ];
 
-const USAGE: &str = "/consumer-api/service/consumers/customer-images/usage";
 const IMAGES: &str = "/consumer-api/service/consumers/customer-images/images";
+
+/// A path of the module.
+fn at(rest: &str) -> String {
+    IMAGES.replace("images/images", &format!("images/{rest}"))
+}
 
 fn image(method: &str, id: &str, rest: &str) -> Request {
     Request::new(method, &format!("{IMAGES}/{id}{rest}"))

@@ -19,6 +19,8 @@ use super::postgres::postgres;
 
 /// How long the binary may take to listen, in a debug build on a busy machine.
 const START: Duration = Duration::from_secs(20);
+/// How long a command may take: it may have to wait until another one is taken for dead.
+const RUN: Duration = Duration::from_secs(90);
 
 /// What the binary is to be started with.
 #[derive(Clone, Default)]
@@ -138,7 +140,7 @@ impl Builder {
             })
         };
         let (out, err) = (read(Box::new(out)), read(Box::new(err)));
-        let Some(status) = wait(&mut child, START) else {
+        let Some(status) = wait(&mut child, RUN) else {
             let _ = child.kill();
             panic!("still runs: {arguments:?} {}", out.join().unwrap());
         };

@@ -1,9 +1,52 @@
 //! That every image has a record, and that nothing is ever lost, whatever fails.
 
 mod checker;
+mod erasing;
 mod faults;
 mod kills;
 mod load;
 mod outages;
 mod quotas;
 mod races;
+mod tenants;
+
+use crate::harness::App;
+use crate::harness::builder::Ended;
+use crate::harness::minio::Minio;
+
+/// A server on files and SQLite, and one on MinIO and Postgres.
+async fn both() -> [App; 2] {
+    [App::local().await, App::builder().minio().await.postgres().await.start().await]
+}
+
+/// Puts an object into the server's store as another program would.
+async fn put_object(app: &App, key: &str, bytes: &[u8]) {
+    match app.bucket() {
+        Some((bucket, store)) => put_into(store, bucket, key, bytes).await,
+        None => {
+            let file = app.root().join(key);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, bytes).unwrap();
+        }
+    }
+}
+
+async fn put_into(store: &Minio, bucket: &str, key: &str, bytes: &[u8]) {
+    let put = store.client().put_object().bucket(bucket).key(key).body(bytes.to_vec().into());
+    put.send().await.expect("put an object");
+}
+
+/// What a command that must succeed prints last.
+#[track_caller]
+fn succeeded(ended: &Ended) -> &str {
+    assert_eq!(ended.status.code(), Some(0), "{}{}", ended.stdout, ended.stderr);
+    ended.stdout.trim_end().lines().next_back().unwrap_or_default()
+}
+
+/// The one sentence of a command that must fail with this status.
+#[track_caller]
+fn refused(ended: &Ended, status: i32) -> &str {
+    assert_eq!(ended.status.code(), Some(status), "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.stdout, "");
+    ended.stderr.trim_end().lines().next_back().unwrap_or_default()
+}

@@ -24,7 +24,7 @@ use crate::{
         },
     },
     fault,
-    storage::{self, ErrorKind, Read, Reading, SharedStorage},
+    storage::{self, ErrorKind, ObjectKey, Read, Reading, SharedStorage},
     tenant::TenantId,
 };
 
@@ -191,15 +191,58 @@ impl Images {
     ) -> Result<(), Error> {
         let image = self.find(tenant, id).await?;
         check_writing(&conditions, Some(&image))?;
-        let check: Check = Arc::new(move |image| check_writing(&conditions, image));
-        let intent = self.records.intent(tenant, &image.key, ExpectedSize::default());
+        self.remove(image, Arc::new(move |image| check_writing(&conditions, image))).await
+    }
+
+    /// Deletes this image, if `check` holds for what it is by then. Once begun, it goes on whoever
+    /// leaves.
+    ///
+    /// # Errors
+    /// As [`Images::delete`].
+    pub(super) async fn remove(&self, image: Image, check: Check) -> Result<(), Error> {
+        let intent = self.records.intent(&image.tenant, &image.key, ExpectedSize::default());
+        self.carry_out(delete_recorded(intent, Arc::clone(&self.storage), image, check)).await
+    }
+
+    /// Deletes the object of this name of the tenant's, which no record tells of. Once begun, it
+    /// goes on whoever leaves.
+    ///
+    /// # Errors
+    /// [`records::Error::Taken`] when it has a record by then; or the store or the database fails:
+    /// then it is deleted later.
+    pub(super) async fn remove_stray(
+        &self,
+        tenant: &TenantId,
+        key: ObjectKey,
+    ) -> Result<(), Error> {
+        let intent = self.records.intent(tenant, &key, ExpectedSize::default());
+        self.carry_out(delete_stray(intent, Arc::clone(&self.storage), key)).await
+    }
+
+    /// Runs a change as a task of its own, which a shutdown waits for.
+    async fn carry_out<F>(&self, change: F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<(), Error>> + Send + 'static,
+    {
         let (done, outcome) = oneshot::channel();
-        let task = Box::pin(delete_recorded(intent, Arc::clone(&self.storage), image, check));
+        let task = Box::pin(change);
         self.commits.spawn(async move {
             // The client may be gone; then nobody waits for the outcome.
             let _ = done.send(task.await);
         });
         outcome.await.map_err(|_| Error::CommitLost)?
+    }
+
+    pub(super) fn storage(&self) -> &SharedStorage {
+        &self.storage
+    }
+
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    pub(super) fn reconciler(&self) -> &Reconciler {
+        &self.reconciler
     }
 }
 
@@ -211,8 +254,26 @@ async fn delete_recorded(
     check: Check,
 ) -> Result<(), Error> {
     let _turn = intent.prepare_deletion(image.id, check).await?;
+    delete_prepared(&intent, &storage, &image.key).await
+}
+
+/// The same for an object without a record.
+async fn delete_stray(
+    intent: Arc<Intent>,
+    storage: SharedStorage,
+    key: ObjectKey,
+) -> Result<(), Error> {
+    let _turn = intent.prepare_stray_deletion().await?;
+    delete_prepared(&intent, &storage, &key).await
+}
+
+async fn delete_prepared(
+    intent: &Intent,
+    storage: &SharedStorage,
+    key: &ObjectKey,
+) -> Result<(), Error> {
     fault::point("delete.prepared");
-    storage.delete(&image.key).await?;
+    storage.delete(key).await?;
     fault::point("delete.removed");
     intent.complete_deletion().await?;
     fault::point("delete.recorded");

@@ -1,7 +1,7 @@
 //! The HTTP side of the images API: extract, call one function of [`super::access`], answer.
 
 use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
+    HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder,
     body::SizedStream,
     http::{
         Method, StatusCode,
@@ -22,18 +22,20 @@ use super::{
     access::{Content, Images, Wish, validators},
     conditional::{Access, Conditions, Outcome},
     disposition,
+    erase::{By, Erased},
     query::{self, Query},
     record::WholeRecord,
 };
 use crate::{
     consumers::{
         error::Error,
-        handlers::decoded_segment,
-        records::{self, Image, Usage},
+        handlers::{customer, decoded_segment},
+        records::{self, Extent, Image, Usage},
     },
+    edge::Labels,
     problem::{Kind, Problem},
     storage::{self, Reading},
-    tenant::Tenant,
+    tenant::{Principal, Tenant},
 };
 
 /// What may be kept by the client's own cache only.
@@ -126,6 +128,35 @@ pub async fn delete(
     let conditions = Conditions::of(request.headers());
     images.delete(&tenant.0, id(&request, 0)?, conditions).await?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// `DELETE customer-images/customers/{customerId}`: all that is kept of a customer is gone.
+pub async fn erase(
+    request: HttpRequest,
+    tenant: Tenant,
+    principal: Option<Principal>,
+    images: web::Data<Images>,
+) -> Result<HttpResponse, Problem> {
+    /// What was there: images, and objects that were no image's.
+    #[derive(Serialize)]
+    struct Told {
+        images: u64,
+        objects: u64,
+    }
+    let customer = customer(&request, 0)?;
+    let extent = Extent { tenant: tenant.0, customer: Some(customer.as_str().to_owned()) };
+    let labels = request.extensions().get::<Labels>().cloned();
+    let by = By {
+        principal: principal.as_ref().map(Principal::id),
+        request_id: labels.as_ref().map(|labels| labels.request_id().as_str()),
+    };
+    let Erased { images, objects, .. } = images.erase(&extent, by, &mut |_| {}).await?;
+    Ok(HttpResponse::Ok().json(Told { images, objects }))
+}
+
+/// Any other method on all of a customer.
+pub async fn only_delete() -> Result<HttpResponse, Problem> {
+    Err(Problem::new(Kind::MethodNotAllowed).allow("DELETE"))
 }
 
 /// Any other method on what can only be read.

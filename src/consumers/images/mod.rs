@@ -2,11 +2,12 @@
 //!
 //! [`handlers`] is its HTTP side, together with the fields and the query that it reads
 //! ([`conditional`], [`range`], [`query`]) and writes ([`disposition`], [`record`]). What
-//! is done with records and objects is in [`access`].
+//! is done with records and objects is in [`access`] and [`erase`].
 
 mod access;
 pub mod conditional;
 mod disposition;
+mod erase;
 mod handlers;
 mod query;
 mod range;
@@ -15,6 +16,7 @@ pub mod record;
 use actix_web::web;
 
 pub use access::{Images, check_writing, validators};
+pub use erase::{By, Erased, Survey};
 
 /// Adds the resources. They expect [`Images`] among the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -24,6 +26,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::get().to(handlers::usage))
                 .route(web::head().to(handlers::usage))
                 .default_service(web::to(handlers::only_read)),
+        )
+        .service(
+            web::resource("/customer-images/customers/{customerId}")
+                .route(web::delete().to(handlers::erase))
+                .default_service(web::to(handlers::only_delete)),
         )
         .service(
             web::resource("/customer-images/images")

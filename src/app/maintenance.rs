@@ -1,0 +1,82 @@
+//! The records and the store for a command that works beside the servers, or without any.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Error;
+use crate::{
+    consumers::{
+        Images,
+        records::{Reconciler, Records},
+    },
+    database::{Database, Role},
+    problem,
+    settings::Settings,
+    storage::{Budget, SharedStorage},
+};
+
+/// How long the end of a command waits for what it began.
+const END_WITHIN: Duration = Duration::from_secs(20);
+
+/// What commands do to tenants' images. It lives as servers do: others know that it does, and
+/// settle what it leaves.
+pub struct Maintenance {
+    /// Looks up and erases.
+    pub images: Images,
+    storage: SharedStorage,
+    reconciler: Reconciler,
+    commits: TaskTracker,
+    stop: CancellationToken,
+    settling: JoinHandle<()>,
+}
+
+impl Maintenance {
+    /// The records alone, as a command sees them.
+    pub fn records(database: Database, settings: &Settings) -> Records {
+        Records::new(database, Role::Command, settings.quotas)
+    }
+
+    /// The records of `database` and the store of the settings.
+    ///
+    /// # Errors
+    /// When the store cannot be used as set up.
+    pub async fn begin(database: Database, settings: &Settings) -> Result<Self, Error> {
+        let memory =
+            usize::try_from(settings.consumers.images.upload_memory.as_u64()).unwrap_or(usize::MAX);
+        let storage = settings.storage.build(Budget::new(memory)).await?;
+        let records = Self::records(database, settings);
+        let reconciler = Reconciler::new(records.clone(), Arc::clone(&storage));
+        let (commits, stop) = (TaskTracker::new(), CancellationToken::new());
+        let settling = actix_rt::spawn(reconciler.clone().run(stop.clone()));
+        // Of commands that died, perhaps where no server runs.
+        if let Err(error) = storage.sweep().await {
+            tracing::debug!(cause = problem::chain(&error), "unfinished uploads may be left");
+        }
+        Ok(Self {
+            images: Images::new(Arc::clone(&storage), records, reconciler.clone(), commits.clone()),
+            storage,
+            reconciler,
+            commits,
+            stop,
+            settling,
+        })
+    }
+
+    /// Waits for what was begun. What cannot be settled now is left to the servers.
+    pub async fn end(self) {
+        self.commits.close();
+        let ended = async {
+            self.commits.wait().await;
+            self.storage.drain().await;
+            self.stop.cancel();
+            // It ends by itself; that it failed would have been logged.
+            let _ = self.settling.await;
+            self.reconciler.leave().await;
+        };
+        if timeout(END_WITHIN, ended).await.is_err() {
+            tracing::warn!("unfinished changes are left to be settled by a server");
+        }
+    }
+}
