@@ -1,5 +1,6 @@
 //! The commands: what each prints, and the exit status it ends with.
 
+mod adopt;
 mod erase;
 mod images;
 mod keys;
@@ -70,6 +71,8 @@ enum Command {
     /// Suspend, limit and erase tenants, and tell what they have
     #[command(subcommand)]
     Tenants(tenants::Command),
+    /// Make records for images that are in the store without one
+    Adopt(adopt::Adopt),
     /// Ask the running server whether it is ready: exit status 0 if so, 1 if not
     Healthcheck,
 }
@@ -86,6 +89,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         }),
         Command::Tenants(command) => with_database(&sources, async |database, settings| {
             tenants::run(command, database, settings).await
+        }),
+        Command::Adopt(command) => with_database(&sources, async |database, settings| {
+            adopt::run(command, database, settings).await
         }),
         Command::Healthcheck => {
             with_settings(&sources, |settings| healthcheck(settings.server.listen))

@@ -16,6 +16,7 @@
 //! | `delete.prepared` | a deletion is written down |
 //! | `delete.removed` | the object is gone, and its record is not |
 //! | `delete.recorded` | the record is gone, and the client was not told |
+//! | `adopt.prepared` | the record that an object is to get is written down |
 
 /// A point of this name is passed.
 #[inline]

@@ -9,6 +9,7 @@ use super::Error;
 use crate::{
     consumers::{
         Images,
+        adopt::Adopter,
         records::{Reconciler, Records},
     },
     database::{Database, Role},
@@ -25,6 +26,8 @@ const END_WITHIN: Duration = Duration::from_secs(20);
 pub struct Maintenance {
     /// Looks up and erases.
     pub images: Images,
+    /// Makes records for objects.
+    pub adopter: Adopter,
     storage: SharedStorage,
     reconciler: Reconciler,
     commits: TaskTracker,
@@ -43,8 +46,8 @@ impl Maintenance {
     /// # Errors
     /// When the store cannot be used as set up.
     pub async fn begin(database: Database, settings: &Settings) -> Result<Self, Error> {
-        let memory =
-            usize::try_from(settings.consumers.images.upload_memory.as_u64()).unwrap_or(usize::MAX);
+        let images = &settings.consumers.images;
+        let memory = usize::try_from(images.upload_memory.as_u64()).unwrap_or(usize::MAX);
         let storage = settings.storage.build(Budget::new(memory)).await?;
         let records = Self::records(database, settings);
         let reconciler = Reconciler::new(records.clone(), Arc::clone(&storage));
@@ -55,6 +58,7 @@ impl Maintenance {
             tracing::debug!(cause = problem::chain(&error), "unfinished uploads may be left");
         }
         Ok(Self {
+            adopter: Adopter::new(Arc::clone(&storage), records.clone(), images),
             images: Images::new(Arc::clone(&storage), records, reconciler.clone(), commits.clone()),
             storage,
             reconciler,

@@ -3,6 +3,7 @@
 //! It may know `storage`, `database`, `problem`, `tenant`, `edge` and `settings`; it never sees the gateway,
 //! which mounts [`routes`] behind its checks.
 
+pub mod adopt;
 mod body;
 mod error;
 mod handlers;

@@ -1,5 +1,6 @@
 //! That every image has a record, and that nothing is ever lost, whatever fails.
 
+mod adopting;
 mod checker;
 mod erasing;
 mod faults;
@@ -34,6 +35,17 @@ async fn put_object(app: &App, key: &str, bytes: &[u8]) {
 async fn put_into(store: &Minio, bucket: &str, key: &str, bytes: &[u8]) {
     let put = store.client().put_object().bucket(bucket).key(key).body(bytes.to_vec().into());
     put.send().await.expect("put an object");
+}
+
+/// Removes one so.
+async fn remove_object(app: &App, key: &str) {
+    match app.bucket() {
+        Some((bucket, store)) => {
+            let delete = store.client().delete_object().bucket(bucket).key(key);
+            delete.send().await.expect("delete an object");
+        }
+        None => std::fs::remove_file(app.root().join(key)).unwrap(),
+    }
 }
 
 /// What a command that must succeed prints last.

@@ -124,7 +124,9 @@ fn what_cannot_be_meant_is_refused_with_a_sentence() {
 
 #[test]
 fn help_has_examples() {
-    for command in [&["tenants", "set-quota"][..], &["tenants", "usage"], &["tenants", "erase"]] {
+    for command in
+        [&["tenants", "set-quota"][..], &["tenants", "usage"], &["tenants", "erase"], &["adopt"]]
+    {
         let ended = App::builder().run(&[command, &["--help"]].concat());
         succeeded(&ended);
         let example = format!("gatehouse {}", command.join(" "));
@@ -136,7 +138,7 @@ fn help_has_examples() {
 #[tokio::test]
 async fn a_database_that_is_away_is_told() {
     let builder = App::builder().set("DATABASE__URL", "postgres://me:s3cret@127.0.0.1:1/images");
-    for command in [&["tenants", "usage"][..], &["tenants", "erase", "acme", "--yes"]] {
+    for command in [&["tenants", "usage"][..], &["tenants", "erase", "acme", "--yes"], &["adopt"]] {
         let ended = builder.run(command);
         let said = refused(&ended, 1);
         assert!(said.contains("127.0.0.1:1/images cannot be used"), "{said}");
