@@ -60,6 +60,14 @@ fn the_defaults_are_those_of_the_documented_file() {
 }
 
 #[test]
+fn the_documented_file_changes_nothing() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/settings.toml");
+    let ended = App::builder().run(&["check", "--settings", file]);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
+    assert_eq!(ended.stdout, check(&App::builder()));
+}
+
+#[test]
 fn what_check_prints_is_a_settings_file_with_the_same_effect() {
     let file = "[services.orders]\nurl = \"http://orders:8080/api\"\ntenant_required = true\n";
     let printed = check(&App::builder().file(file).set("CONSUMERS__IMAGES__MAX_FILE_SIZE", "5MiB"));
