@@ -119,7 +119,7 @@ pub(super) async fn usage(
             Ok(if json { described(&tenant, &known).to_string() } else { line(&tenant, &known) })
         }
         (None, true) => {
-            let all = all(&records, |tenant, known| described(tenant, known)).await?;
+            let all = all(&records, described).await?;
             Ok(Value::Array(all).to_string())
         }
         (None, false) => {

@@ -60,6 +60,9 @@ pub enum Reason {
     Unreadable,
 }
 
+/// Is told what has become of the objects so far, and of one that is left alone its key and why.
+pub type Tell<'a> = dyn FnMut(&Adopted, Option<(&str, &Reason)>) + 'a;
+
 impl Reason {
     /// A word for it.
     pub fn slug(&self) -> &'static str {
@@ -127,7 +130,7 @@ impl Adopter {
         &self,
         tenant: Option<&TenantId>,
         dry_run: bool,
-        tell: &mut dyn FnMut(&Adopted, Option<(&str, &Reason)>),
+        tell: &mut Tell<'_>,
     ) -> Result<Adopted, Error> {
         let prefix = tenant.map(|tenant| format!("{tenant}/")).unwrap_or_default();
         let (mut adopted, mut after) = (Adopted::default(), None);
