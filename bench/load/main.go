@@ -17,6 +17,8 @@ const usage = `usage: load COMMAND [flags]
   start       start a program over and over, time it to its first 200
   memory      a service's peak over its runs, and what it holds now
   sink        an upstream that throws every body away
+  records     a list's first page, a page far down, and single records
+  fsync       durable writes a second
   wait        wait until a URL answers 200
   bucket      create, or empty and create anew, a bucket
   ports N     print N free TCP ports
@@ -33,6 +35,8 @@ func main() {
 		"start":     measureStart,
 		"memory":    measureMemory,
 		"sink":      serveSink,
+		"records":   readRecords,
+		"fsync":     measureSync,
 		"wait":      waitForURL,
 		"bucket":    bucketCommand,
 		"ports":     freePorts,
