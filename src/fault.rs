@@ -50,6 +50,7 @@ mod armed {
 
     static HELD: AtomicBool = AtomicBool::new(false);
 
+    #[allow(clippy::disallowed_methods, reason = "a test asks for a thread that stands still")]
     pub(super) fn point(name: &str) {
         let Some((_, action)) = FAULT.as_ref().filter(|(wanted, _)| wanted == name) else { return };
         match action.strip_prefix("hold=").map(Path::new) {
