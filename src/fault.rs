@@ -58,10 +58,6 @@ mod armed {
             Some(file) if !HELD.swap(true, Ordering::Relaxed) => {
                 if File::create(file).is_ok() {
                     while fs::exists(file).unwrap_or(false) {
-                        #[allow(
-                            clippy::disallowed_methods,
-                            reason = "the thread is to stand still, as if the machine did"
-                        )]
                         thread::sleep(Duration::from_millis(5));
                     }
                 }
