@@ -41,8 +41,8 @@ impl Records {
         self.database().dialect() == Dialect::Postgres || self.owner().role == Role::Command
     }
 
-    /// Shows that this process lives, and takes over the intents of those that do not; how many.
-    pub(super) async fn beat(&self) -> Result<u64> {
+    /// Shows that this process lives, and takes over the intents of those that do not.
+    pub(super) async fn beat(&self) -> Result<()> {
         let (id, role, dialect) = (self.owner().id, self.owner().role, self.database().dialect());
         let now = Instant::now();
         let first = self.last_seen().is_none();
@@ -60,7 +60,11 @@ impl Records {
         });
         let taken = taken.await?;
         *self.owner().seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-        Ok(taken)
+        if taken > 0 {
+            tracing::info!(taken, "unfinished changes of a process that is gone are settled");
+            self.wake_reconciler();
+        }
+        Ok(())
     }
 
     /// Makes sure that nobody takes this process for dead while it does what it is about to begin.

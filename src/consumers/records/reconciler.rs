@@ -20,6 +20,8 @@ use crate::{
 const IDLE: Duration = Duration::from_secs(60);
 /// The pause before an intent is looked at again when the store could not be asked.
 const RETRY: Duration = Duration::from_secs(2);
+/// The pause after the database could not be asked.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Intents that are settled at a time.
 const AT_ONCE: usize = 8;
 
@@ -52,28 +54,47 @@ impl Reconciler {
 
     /// Works until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            // Apart: a store that hangs must not have this process taken for dead.
+            ((), ()) = async { tokio::join!(self.show_life(), self.settle_on()) } => {}
+        }
+    }
+
+    /// Shows again and again that this process lives.
+    async fn show_life(&self) {
         let mut failing = false;
         loop {
+            let beaten = self.records.beat().await;
+            if let (Err(error), false) = (&beaten, failing) {
+                let cause = problem::chain(error);
+                tracing::warn!(cause, "the records cannot be reached; trying again");
+            }
+            failing = beaten.is_err();
+            tokio::time::sleep(if failing { AGAIN } else { self.longest() }).await;
+        }
+    }
+
+    /// Settles what is left over, as it comes.
+    async fn settle_on(&self) {
+        loop {
             let pause = match self.pass().await {
-                Ok(next) => {
-                    failing = false;
-                    next
-                }
+                Ok(next) => next,
                 Err(error) => {
-                    if !failing {
-                        let cause = problem::chain(&error);
-                        tracing::warn!(cause, "unfinished changes cannot be settled; trying again");
-                    }
-                    failing = true;
-                    Duration::from_secs(1)
+                    tracing::debug!(cause = problem::chain(&error), "nothing can be settled yet");
+                    AGAIN
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => break,
                 () = self.records.woken() => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    /// How long this process may neither show that it lives nor look for what others left.
+    fn longest(&self) -> Duration {
+        if self.records.beats() { BEAT } else { IDLE }
     }
 
     /// Settles what can be settled, and takes this process off the list: it ends.
@@ -89,13 +110,6 @@ impl Reconciler {
 
     /// One look at all that is left; how long until the next.
     async fn pass(&self) -> Result<Duration> {
-        let longest = if self.records.beats() { BEAT } else { IDLE };
-        if !self.records.seen_within(longest) {
-            let taken = self.records.beat().await?;
-            if taken > 0 {
-                tracing::info!(taken, "unfinished changes of a process that is gone are settled");
-            }
-        }
         let due = self.records.due().await?;
         let mut settled = futures_util::stream::iter(due)
             .map(|left| async move {
@@ -108,7 +122,7 @@ impl Reconciler {
             .buffer_unordered(AT_ONCE);
         while settled.next().await.is_some() {}
         let next = self.records.next_look().await?;
-        Ok(next.unwrap_or(longest).clamp(Duration::from_millis(50), longest))
+        Ok(next.unwrap_or(Duration::MAX).clamp(Duration::from_millis(50), self.longest()))
     }
 
     async fn settle(&self, left: &Left) -> std::result::Result<(), Settling> {
