@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::{both, put_object, refused, succeeded};
 use crate::harness::App;
@@ -213,23 +214,37 @@ async fn what_is_uploaded_meanwhile_is_erased_or_whole() {
 }
 
 #[tokio::test]
-async fn parts_of_an_upload_whose_process_is_gone_are_erased() {
-    let builder = App::builder().minio().await.env("GATEHOUSE_FAULT", "upload.opened:abort");
-    let mut app = builder.start().await;
-    let journal = Journal::default();
-    let key = "acme/customer/42/a.jpg";
-    assert!(upload(&app, &journal, key, &jpeg(9, 9, 20 << 20)).await.is_none());
-    app.kill();
-    let unfinished = async |app: &App| {
+async fn what_a_dead_process_left_of_an_upload_is_erased() {
+    let (large, small) = (jpeg(9, 9, 20 << 20), jpeg(9, 9, 20_000));
+    for (point, image) in
+        [("upload.opened", &large), ("commit.prepared", &small), ("commit.stored", &small)]
+    {
+        let builder = App::builder().minio().await;
+        let mut app = builder.env("GATEHOUSE_FAULT", &format!("{point}:abort")).start().await;
+        let journal = Journal::default();
+        let key = "acme/customer/42/a.jpg";
+        assert!(upload(&app, &journal, key, image).await.is_none(), "{point}");
+        app.kill();
+        app.set_env("GATEHOUSE_FAULT", "");
+        app.start().await;
+        let told = erase(&app, &journal, "42").await;
+        let was_there = u64::from(point == "commit.stored");
+        assert_eq!(told, json!({ "images": was_there, "objects": 0 }), "{point}");
         let (bucket, store) = app.bucket().unwrap();
-        store.unfinished(bucket, key).await
-    };
-    assert_eq!(unfinished(&app).await, 1);
-    app.set_env("GATEHOUSE_FAULT", "");
-    app.start().await;
-    assert_eq!(erase(&app, &journal, "42").await, json!({ "images": 0, "objects": 0 }));
-    assert_eq!(unfinished(&app).await, 0);
-    settled(&app, &journal).await;
+        assert_eq!(store.unfinished(bucket, key).await, 0, "{point}");
+        assert_eq!(app.keys().await, Vec::<String>::new(), "{point}");
+        let mut database = connect(&app.database()).await;
+        for table in ["images", "intents", "leases"] {
+            assert_eq!(count(&mut database, table, "TRUE").await, 0, "{point} {table}");
+        }
+        settled(&app, &journal).await;
+    }
+}
+
+/// How many rows of a table there are, of those for which this holds.
+async fn count(database: &mut AnyConnection, table: &str, condition: &str) -> i64 {
+    let sql = format!("SELECT COUNT(*) FROM {table} WHERE {condition}");
+    sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(database).await.unwrap()
 }
 
 #[tokio::test]
@@ -264,11 +279,7 @@ async fn nothing_of_a_tenant_is_left() {
         settled(&app, &journal).await;
         let mut database = connect(&app.database()).await;
         for table in ["images", "intents", "usage", "quotas"] {
-            let sql = format!("SELECT COUNT(*) FROM {table} WHERE tenant = 'acme'");
-            let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
-                .fetch_one(&mut database)
-                .await
-                .unwrap();
+            let count = count(&mut database, table, "tenant = 'acme'").await;
             assert_eq!(count, 0, "{table}");
         }
         let again = app.run(&["tenants", "erase", "acme", "--yes"]);

@@ -221,8 +221,11 @@ async fn what_an_upload_reserves_it_gives_back() {
 
 #[tokio::test]
 async fn parallel_uploads_never_pass_a_quota() {
-    for (size, most, count) in [(20_000, 10, 50), (6 * MIB, 5, 20)] {
-        for limited in Limited::both(Some(most * size), None).await {
+    for (size, most, count, by_images) in
+        [(20_000, 10, 50, false), (20_000, 10, 50, true), (6 * MIB, 5, 20, false)]
+    {
+        let quota = if by_images { (None, Some(most)) } else { (Some(most * size), None) };
+        for limited in Limited::both(quota.0, quota.1).await {
             let image = of_size(size, 1);
             let names: Vec<_> = (0..count).map(|i| format!("{i}.jpg")).collect();
             let sent = join_all(names.iter().map(|name| {
