@@ -58,6 +58,27 @@ async fn a_death_at_each_point_is_settled_on_minio_and_postgres() {
     die_at_each_point(App::builder().minio().await.postgres().await, true).await;
 }
 
+#[tokio::test]
+async fn deaths_before_two_references_to_one_name_are_written_down_are_settled() {
+    let (journal, mut app) = (Journal::default(), App::builder().minio().await.prepare());
+    let key = key("twice.jpg");
+    app.set_env("GATEHOUSE_FAULT", "upload.created:abort");
+    for width in 1..=2 {
+        app.start().await;
+        let image = images::jpeg(width, 1, 9 << 20);
+        drop(journal.upload(&key, &image));
+        let answer = load::send(&upload::main_job("twice.jpg", &image), app.addr).await;
+        assert!(answer.is_none(), "{}", answer.unwrap().text());
+        let ended = app.ended_within(Duration::from_secs(5)).await;
+        assert_eq!(ended.signal(), Some(ABORTED), "{ended}");
+    }
+    let (bucket, store) = app.bucket().expect("a bucket");
+    assert!(store.unfinished(bucket, &key).await > 0, "a multipart upload that is left");
+    app.set_env("GATEHOUSE_FAULT", "");
+    app.start().await;
+    assert_settled(&app, &journal, Duration::from_secs(60)).await;
+}
+
 /// A change that is asked for, and what has to come of it.
 struct Case {
     point: &'static str,

@@ -393,11 +393,13 @@ impl Records {
         .await
     }
 
-    /// The references of other multipart uploads to this key; none for one not named yet.
+    /// The references of other multipart uploads to this key; none for one that is about to be
+    /// named. One that was left before it was named is not: several of those would wait for
+    /// one another for ever.
     async fn others(&self, key: &ObjectKey, but: Uuid) -> Result<Vec<Option<String>>> {
         const SQL: &str = "\
             SELECT staged FROM intents WHERE stored_name = $1 AND id <> $2 \
-            AND (staged IS NOT NULL OR (kind = 'upload' AND size IS NULL))";
+            AND (staged IS NOT NULL OR (kind = 'upload' AND size IS NULL AND left_at IS NULL))";
         let key = key.clone();
         self.read(move |connection| {
             Box::pin(async move {
