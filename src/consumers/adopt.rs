@@ -235,15 +235,15 @@ impl Adopter {
         let new = NewImage {
             customer: found.customer.as_str().to_owned(),
             display_name: found.file.as_str().to_owned(),
-            content_type: seen.image_type.content_type(),
+            content_type: seen.image_type.content_type().to_owned(),
             size: seen.size,
-            sha256: seen.sha256,
+            sha256: storage::hex(&seen.sha256),
             width: seen.dimensions.width,
             height: seen.dimensions.height,
         };
         let intent = self.records.intent(&found.tenant, &found.key, ExpectedSize::default());
-        let _turn = match intent.prepare_adoption(new, found.modified).await {
-            Ok(turn) => turn,
+        let prepared = match intent.prepare_adoption(new, found.modified).await {
+            Ok(prepared) => prepared,
             Err(records::Error::Taken) => return Ok(Outcome::Recorded),
             Err(error) => return Err(error.into()),
         };
@@ -257,7 +257,8 @@ impl Adopter {
                 return Err(error.into());
             }
         };
-        intent.complete(&storage::Stored { etag: head.etag, size: head.size }).await?;
+        let stored = storage::Stored { etag: head.etag, size: head.size };
+        intent.complete(prepared, stored).await?;
         Ok(Outcome::Adopted(seen.size))
     }
 

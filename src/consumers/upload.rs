@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     fault,
-    storage::{Budget, Commit, Journal, NewObject, ObjectKey, SharedStorage, Upload},
+    storage::{self, Budget, Commit, Journal, NewObject, ObjectKey, SharedStorage, Upload},
     tenant::TenantId,
 };
 
@@ -289,9 +289,9 @@ impl Incoming {
         let new = NewImage {
             customer: customer.as_str().to_owned(),
             display_name: display_name.unwrap_or(self.name).as_str().to_owned(),
-            content_type: image_type.content_type(),
+            content_type: image_type.content_type().to_owned(),
             size: self.size,
-            sha256,
+            sha256: storage::hex(&sha256),
             width: dimensions.width,
             height: dimensions.height,
         };
@@ -331,7 +331,7 @@ async fn commit_recorded(
     check: Check,
     commit: Commit,
 ) -> Result<Image, Error> {
-    let _turn = intent.prepare(new, check).await?;
+    let prepared = intent.prepare(new, check).await?;
     fault::point("commit.prepared");
     let stored = match upload.finish(commit).await {
         Ok(stored) => stored,
@@ -344,7 +344,7 @@ async fn commit_recorded(
         }
     };
     fault::point("commit.stored");
-    let image = intent.complete(&stored).await?;
+    let image = intent.complete(prepared, stored).await?;
     fault::point("commit.recorded");
     Ok(image)
 }

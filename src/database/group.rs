@@ -1,11 +1,14 @@
 //! SQLite's one writer: what comes together is committed together, so that many transactions
 //! share one fsync. Each is undone alone when it fails.
 
-use std::{marker::PhantomData, panic::AssertUnwindSafe};
+use std::{io, marker::PhantomData, panic::AssertUnwindSafe, thread};
 
 use futures_util::{FutureExt, future::BoxFuture};
-use sqlx::{AnyConnection, Connection};
-use tokio::sync::{mpsc, oneshot};
+use sqlx::{AnyConnection, Executor};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 
 use super::{Error, ErrorKind, Result};
 
@@ -19,10 +22,17 @@ pub(super) struct Writer(mpsc::Sender<Box<dyn Job>>);
 
 impl Writer {
     /// Starts the writer on `connection`; it ends when all have let go of it.
-    pub(super) fn start(connection: AnyConnection) -> Self {
+    ///
+    /// It has a thread of its own: to wait for SQLite's answers by a futex is cheaper than by the
+    /// runtime's poll.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub(super) fn start(connection: AnyConnection, runtime: Handle) -> io::Result<Self> {
         let (sender, jobs) = mpsc::channel(QUEUE);
-        tokio::spawn(write_all(connection, jobs));
-        Self(sender)
+        let write = move || runtime.block_on(write_all(connection, jobs));
+        thread::Builder::new().name("database-writer".into()).spawn(write)?;
+        Ok(Self(sender))
     }
 
     /// Runs `job` in a transaction.
@@ -95,7 +105,8 @@ async fn write_all(mut connection: AnyConnection, mut jobs: mpsc::Receiver<Box<d
     }
 }
 
-/// Runs `first`, and what waits by then, in one transaction.
+/// Runs `first`, and what waits by then, in one transaction; each in a savepoint, which is all that
+/// is undone when it fails. As few statements as can be: each is a visit to SQLite's thread.
 async fn write_group(
     connection: &mut AnyConnection,
     first: Box<dyn Job>,
@@ -103,35 +114,34 @@ async fn write_group(
 ) {
     // Immediate: a transaction that turns from reading to writing could find the file changed by
     // a command, and waiting would not help it.
-    let mut group = match connection.begin_with("BEGIN IMMEDIATE").await {
-        Ok(group) => group,
-        Err(error) => return first.fail(error.into()),
-    };
-    let mut answers = Vec::new();
+    if let Err(error) = connection.execute("BEGIN IMMEDIATE; SAVEPOINT job").await {
+        return first.fail(error.into());
+    }
+    let (mut answers, mut ended) = (Vec::new(), Ok(()));
     let mut next = Some(first);
     while let Some(job) = next.take() {
-        let mut savepoint = match group.begin().await {
-            Ok(savepoint) => savepoint,
-            Err(error) => {
-                job.fail(error.into());
-                break;
-            }
-        };
-        let answer = job.run(&mut savepoint).await;
+        let answer = job.run(connection).await;
         let kept = answer.is_some();
         answers.extend(answer);
-        let ended = if kept { savepoint.commit().await } else { savepoint.rollback().await };
-        if let Err(error) = ended {
-            // What the savepoint held is neither kept nor undone for sure: nothing of the group is.
-            let _ = group.rollback().await;
-            return tell(answers, Err(error));
-        }
         if answers.len() < GROUP {
             next = jobs.try_recv().ok();
         }
+        let end = match (kept, next.is_some()) {
+            (true, true) => "RELEASE job; SAVEPOINT job",
+            (true, false) => "COMMIT",
+            (false, true) => "ROLLBACK TO job",
+            (false, false) => "ROLLBACK TO job; COMMIT",
+        };
+        if let Err(error) = connection.execute(end).await {
+            // What the savepoint held is neither kept nor undone for sure: nothing of the group is.
+            let _ = connection.execute("ROLLBACK").await;
+            if let Some(job) = next.take() {
+                job.fail(Error::new(ErrorKind::Unavailable, error.to_string()));
+            }
+            ended = Err(error);
+        }
     }
-    let committed = group.commit().await;
-    tell(answers, committed);
+    tell(answers, ended);
 }
 
 fn tell(answers: Vec<Answer>, committed: sqlx::Result<()>) {

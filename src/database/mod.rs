@@ -140,7 +140,9 @@ impl Database {
                 .after_connect(move |connection, _| Box::pin(prepare(connection, dialect)));
             let pool = options.connect_lazy(url.expose_secret())?;
             let writer = match dialect {
-                Dialect::Sqlite => Some(Writer::start(pool.acquire().await?.detach())),
+                Dialect::Sqlite => {
+                    Some(Writer::start(pool.acquire().await?.detach(), Handle::current())?)
+                }
                 Dialect::Postgres => None,
             };
             Ok::<_, sqlx::Error>((pool, writer))

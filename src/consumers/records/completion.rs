@@ -1,24 +1,93 @@
 //! An intent's end: what is in the store becomes the record, or goes from it.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
 use super::{
-    Error, Records, Result,
+    Error, NewImage, Records, Result,
     image::{self, Image, millis},
     quota,
     rows::{Kind, remove},
 };
-use crate::storage::Stored;
+use crate::{
+    storage::{ObjectKey, Stored},
+    tenant::TenantId,
+};
+
+/// What a prepared intent turns into, once its object is in the store.
+pub(super) struct Prospect {
+    pub(super) tenant: TenantId,
+    pub(super) key: ObjectKey,
+    pub(super) new: Arc<NewImage>,
+    /// What it replaces; it stays so as long as the intent has the lease of its name.
+    pub(super) old: Option<Image>,
+    /// When the object was written, where that was before the intent.
+    pub(super) written_at: Option<SystemTime>,
+}
+
+impl Prospect {
+    /// The record of what the intent `id` has brought.
+    fn into_image(self, id: Uuid, stored: Stored) -> Image {
+        let Self { tenant, key, new, old, written_at } = self;
+        let now = image::time(millis(written_at.unwrap_or_else(SystemTime::now)));
+        Image {
+            id: old.as_ref().map_or(id, |old| old.id),
+            tenant,
+            customer: new.customer.clone(),
+            key,
+            display_name: new.display_name.clone(),
+            content_type: new.content_type.clone(),
+            size: new.size,
+            sha256: Some(new.sha256.clone()),
+            width: new.width,
+            height: new.height,
+            object_etag: stored.etag,
+            upload: id,
+            version: old.as_ref().map_or(1, |old| old.version + 1),
+            created_at: old.as_ref().map_or(now, |old| old.created_at),
+            updated_at: old.as_ref().map_or(now, |old| old.updated_at.max(now)),
+        }
+    }
+}
 
 impl Records {
-    /// Turns a prepared intent into the record. Does nothing if that was done before.
-    pub(super) async fn complete(&self, id: Uuid, stored: &Stored) -> Result<Image> {
-        let (stored, owner) = (stored.clone(), self.owner_id());
-        self.write(move |connection| {
-            Box::pin(async move { complete(connection, id, owner, &stored).await })
+    /// Turns a prepared intent into the record. Does nothing if that was done before. What it is to
+    /// be is read from the intent where the caller does not know it.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the intent is another's, or gone without a record.
+    pub(super) async fn complete(
+        &self,
+        id: Uuid,
+        known: Option<Prospect>,
+        stored: Stored,
+    ) -> Result<Image> {
+        let owner = self.owner_id();
+        let completed = self.write(move |connection| {
+            Box::pin(async move {
+                let prospect = match known {
+                    Some(prospect) => prospect,
+                    None => prospect(connection, id, owner).await?,
+                };
+                complete(connection, id, owner, prospect, stored).await
+            })
+        });
+        match completed.await {
+            Err(Error::Lost) => self.completed(id).await,
+            completed => completed,
+        }
+    }
+
+    /// The record that an intent became before, which is gone now.
+    async fn completed(&self, id: Uuid) -> Result<Image> {
+        const SQL: &str = concat!("SELECT ", image::columns!(), " FROM images WHERE upload = $1");
+        self.read(move |connection| {
+            Box::pin(async move {
+                let row = sqlx::query(SQL).bind(id.to_string()).fetch_optional(connection).await?;
+                row.as_ref().map_or(Err(Error::Lost), Image::of_row)
+            })
         })
         .await
     }
@@ -32,61 +101,49 @@ impl Records {
     }
 
     pub(super) async fn cancel(&self, id: Uuid) -> Result<()> {
-        self.write(move |connection| {
-            Box::pin(async move { remove(connection, id).await.map(drop) })
-        })
-        .await
+        let owner = self.owner_id();
+        self.write(move |connection| Box::pin(remove(connection, id, owner))).await
     }
 }
 
-async fn complete(
-    connection: &mut AnyConnection,
-    id: Uuid,
-    owner: Uuid,
-    stored: &Stored,
-) -> Result<Image> {
-    const INTENT: &str = "\
+/// What this owner's intent says, and the image that has its name.
+async fn prospect(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Result<Prospect> {
+    const SQL: &str = "\
         SELECT kind, tenant, stored_name, customer, display_name, content_type, size, sha256, width, \
         height, created_at FROM intents WHERE id = $1 AND owner = $2 AND size IS NOT NULL";
-    let row = sqlx::query(INTENT).bind(id.to_string()).bind(owner.to_string());
-    let Some(row) = row.fetch_optional(&mut *connection).await? else {
-        return already(connection, id).await;
+    let row = sqlx::query(SQL).bind(id.to_string()).bind(owner.to_string());
+    let row = row.fetch_optional(&mut *connection).await?.ok_or(Error::Lost)?;
+    let written_at = match Kind::parse(row.try_get("kind")?)? {
+        Kind::Adoption => Some(image::time(row.try_get("created_at")?)),
+        Kind::Upload | Kind::Deletion => None,
     };
-    let key = image::key(&row)?;
-    let old = image::named(connection, key.as_str()).await?;
-    let now = match Kind::parse(row.try_get("kind")?)? {
-        // It has been there since then.
-        Kind::Adoption => image::time(row.try_get("created_at")?),
-        Kind::Upload | Kind::Deletion => image::time(millis(SystemTime::now())),
-    };
-    let image = Image {
-        id: old.as_ref().map_or(id, |old| old.id),
-        tenant: image::tenant(&row)?,
+    let new = NewImage {
         customer: row.try_get("customer")?,
-        key,
         display_name: row.try_get("display_name")?,
         content_type: row.try_get("content_type")?,
         size: image::number(&row, "size")?,
         sha256: row.try_get("sha256")?,
         width: image::number(&row, "width")?,
         height: image::number(&row, "height")?,
-        object_etag: stored.etag.clone(),
-        upload: id,
-        version: old.as_ref().map_or(1, |old| old.version + 1),
-        created_at: old.as_ref().map_or(now, |old| old.created_at),
-        updated_at: old.as_ref().map_or(now, |old| old.updated_at.max(now)),
     };
-    quota::settle(connection, &image.tenant, quota::difference(image.size, old.as_ref())).await?;
-    image::put(connection, &image).await?;
-    remove(connection, id).await?;
-    Ok(image)
+    let key = image::key(&row)?;
+    let old = image::named(connection, key.as_str()).await?;
+    Ok(Prospect { tenant: image::tenant(&row)?, key, new: Arc::new(new), old, written_at })
 }
 
-/// The record that an intent became before, which is gone now.
-async fn already(connection: &mut AnyConnection, id: Uuid) -> Result<Image> {
-    const SQL: &str = concat!("SELECT ", image::columns!(), " FROM images WHERE upload = $1");
-    let row = sqlx::query(SQL).bind(id.to_string()).fetch_optional(connection).await?;
-    row.as_ref().map_or(Err(Error::Lost), Image::of_row)
+async fn complete(
+    connection: &mut AnyConnection,
+    id: Uuid,
+    owner: Uuid,
+    prospect: Prospect,
+    stored: Stored,
+) -> Result<Image> {
+    let grown = quota::difference(prospect.new.size, prospect.old.as_ref());
+    quota::settle(connection, &prospect.tenant, grown).await?;
+    remove(connection, id, owner).await?;
+    let image = prospect.into_image(id, stored);
+    image::put(connection, &image).await?;
+    Ok(image)
 }
 
 async fn complete_deletion(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Result<()> {
@@ -107,6 +164,5 @@ async fn complete_deletion(connection: &mut AnyConnection, id: Uuid, owner: Uuid
             .execute(&mut *connection)
             .await?;
     }
-    remove(connection, id).await?;
-    Ok(())
+    remove(connection, id, owner).await
 }

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use super::{
     Error, Records, Result,
+    completion::Prospect,
     image::{self, Image},
     names::Turn,
     quota::{self, Expected},
@@ -49,11 +50,11 @@ pub struct NewImage {
     /// The name to show.
     pub display_name: String,
     /// What the bytes are.
-    pub content_type: &'static str,
+    pub content_type: String,
     /// Bytes.
     pub size: u64,
-    /// Of the bytes.
-    pub sha256: [u8; 32],
+    /// Of the bytes, in hexadecimal digits.
+    pub sha256: String,
     /// Pixels.
     pub width: u32,
     /// Pixels.
@@ -67,6 +68,13 @@ pub struct ExpectedSize {
     pub least: u64,
     /// As much is reserved, if there is room for it.
     pub most: u64,
+}
+
+/// An upload whose turn it is at its name, and of which all is written down.
+pub struct Prepared {
+    prospect: Prospect,
+    /// Ends behind the record.
+    _turn: Turn,
 }
 
 /// One upload's or deletion's note, from before it begins until it is settled. When it is dropped
@@ -109,19 +117,24 @@ impl Intent {
     ///
     /// # Errors
     /// What `check` says; [`Error::Quota`]; [`Error::Busy`] when the turn does not come.
-    pub async fn prepare(&self, new: NewImage, check: Check) -> Result<Turn> {
+    pub async fn prepare(&self, new: NewImage, check: Check) -> Result<Prepared> {
         let (intent, quotas) = (self.note(Kind::Upload, SystemTime::now()), self.records.quotas());
-        self.in_turn(move |connection, old| {
-            check(old.as_ref())?;
-            let (intent, new, quotas) = (intent.clone(), new.clone(), Arc::clone(&quotas));
-            Ok(Box::pin(async move {
-                let grown = Expected::exactly(quota::growth(new.size, old.as_ref()));
-                let (tenant, id) = (&intent.tenant, intent.id);
-                let grown = quota::reserve(connection, tenant, id, grown, &quotas).await?;
-                intent.write(connection, None, grown, Some(&new)).await
-            }))
-        })
-        .await
+        let new = Arc::new(new);
+        let written = Arc::clone(&new);
+        let (turn, old) = self
+            .in_turn(move |connection, old| {
+                check(old)?;
+                let grown = Expected::exactly(quota::growth(written.size, old));
+                let (intent, new, quotas) =
+                    (intent.clone(), Arc::clone(&written), Arc::clone(&quotas));
+                Ok(Box::pin(async move {
+                    let (tenant, id) = (&intent.tenant, intent.id);
+                    let grown = quota::reserve(connection, tenant, id, grown, &quotas).await?;
+                    intent.write(connection, None, grown, Some(&new)).await
+                }))
+            })
+            .await?;
+        Ok(self.prepared(turn, old, new, None))
     }
 
     /// Writes down that the image `id` of the tenant is to be deleted, as [`Intent::prepare`] does.
@@ -130,15 +143,15 @@ impl Intent {
     /// [`Error::NotFound`] when it is gone; what `check` says.
     pub async fn prepare_deletion(&self, id: Uuid, check: Check) -> Result<Turn> {
         let intent = self.note(Kind::Deletion, SystemTime::now());
-        self.in_turn(move |connection, old| {
+        let deletion = self.in_turn(move |connection, old| {
             let old = old.filter(|old| old.id == id).ok_or(Error::NotFound)?;
-            check(Some(&old))?;
-            let intent = intent.clone();
+            check(Some(old))?;
+            let (intent, target) = (intent.clone(), Some(old.upload));
             Ok(Box::pin(async move {
-                intent.write(connection, Some(old.upload), quota::Growth::default(), None).await
+                intent.write(connection, target, quota::Growth::default(), None).await
             }))
-        })
-        .await
+        });
+        deletion.await.map(|(turn, _)| turn)
     }
 
     /// Writes down that the object of this name, which no record tells of, is to be deleted, as
@@ -148,7 +161,7 @@ impl Intent {
     /// [`Error::Taken`] when it has a record by then.
     pub async fn prepare_stray_deletion(&self) -> Result<Turn> {
         let intent = self.note(Kind::Deletion, SystemTime::now());
-        self.in_turn(move |connection, old| {
+        let deletion = self.in_turn(move |connection, old| {
             if old.is_some() {
                 return Err(Error::Taken);
             }
@@ -158,8 +171,8 @@ impl Intent {
                 let target = Some(intent.id);
                 intent.write(connection, target, quota::Growth::default(), None).await
             }))
-        })
-        .await
+        });
+        deletion.await.map(|(turn, _)| turn)
     }
 
     /// Writes down what the object of this name is, which was written at this time and no record
@@ -167,26 +180,41 @@ impl Intent {
     ///
     /// # Errors
     /// [`Error::Taken`] when it has a record by then.
-    pub async fn prepare_adoption(&self, new: NewImage, modified: SystemTime) -> Result<Turn> {
+    pub async fn prepare_adoption(&self, new: NewImage, modified: SystemTime) -> Result<Prepared> {
         let intent = self.note(Kind::Adoption, modified);
-        self.in_turn(move |connection, old| {
+        let new = Arc::new(new);
+        let written = Arc::clone(&new);
+        let adoption = self.in_turn(move |connection, old| {
             if old.is_some() {
                 return Err(Error::Taken);
             }
-            let (intent, new) = (intent.clone(), new.clone());
+            let (intent, new) = (intent.clone(), Arc::clone(&written));
             Ok(Box::pin(async move {
                 intent.write(connection, None, quota::Growth::default(), Some(&new)).await
             }))
-        })
-        .await
+        });
+        let (turn, old) = adoption.await?;
+        Ok(self.prepared(turn, old, new, Some(modified)))
+    }
+
+    fn prepared(
+        &self,
+        turn: Turn,
+        old: Option<Image>,
+        new: Arc<NewImage>,
+        written_at: Option<SystemTime>,
+    ) -> Prepared {
+        let (tenant, key) = (self.tenant.clone(), self.key.clone());
+        Prepared { prospect: Prospect { tenant, key, new, old, written_at }, _turn: turn }
     }
 
     /// Makes the record say what the store now has. Its object is `stored`.
     ///
     /// # Errors
     /// [`Error::Lost`] when another process took this one for dead meanwhile.
-    pub async fn complete(&self, stored: &Stored) -> Result<Image> {
-        let image = self.records.complete(self.id, stored).await?;
+    pub async fn complete(&self, prepared: Prepared, stored: Stored) -> Result<Image> {
+        let Prepared { prospect, _turn } = prepared;
+        let image = self.records.complete(self.id, Some(prospect), stored).await?;
         self.end();
         Ok(image)
     }
@@ -231,10 +259,10 @@ impl Intent {
     }
 
     /// Waits for this intent's turn, and runs `work` in the transaction that takes it, on the image
-    /// that has the name by then.
-    async fn in_turn<W>(&self, work: W) -> Result<Turn>
+    /// that has the name by then; which it returns, too.
+    async fn in_turn<W>(&self, work: W) -> Result<(Turn, Option<Image>)>
     where
-        W: for<'c> Fn(&'c mut AnyConnection, Option<Image>) -> Result<BoxFuture<'c, Result<()>>>
+        W: for<'c> Fn(&'c mut AnyConnection, Option<&Image>) -> Result<BoxFuture<'c, Result<()>>>
             + Send
             + Sync
             + 'static,
@@ -250,17 +278,18 @@ impl Intent {
                 Box::pin(async move {
                     // First of all statements, so that no two transactions wait for one another.
                     let lease = take_lease(connection, &key, id).await?;
+                    let mut old = None;
                     if lease == Lease::Taken {
-                        let old = image::named(connection, key.as_str()).await?;
-                        work(connection, old)?.await?;
+                        old = image::named(connection, key.as_str()).await?;
+                        work(connection, old.as_ref())?.await?;
                     }
-                    Ok(lease)
+                    Ok((lease, old))
                 })
             });
             let patience = match lease.await? {
-                Lease::Taken => return Ok(turn),
-                Lease::Anothers => TURN,
-                Lease::LeftOver => LEFT_OVER,
+                (Lease::Taken, old) => return Ok((turn, old)),
+                (Lease::Anothers, _) => TURN,
+                (Lease::LeftOver, _) => LEFT_OVER,
             };
             if began.elapsed() > patience {
                 return Err(Error::Busy);

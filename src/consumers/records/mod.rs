@@ -32,7 +32,7 @@ use uuid::Uuid;
 pub use administration::{Extent, Sums};
 pub use error::{Error, Result};
 pub use image::Image;
-pub use intent::{Check, ExpectedSize, Intent, NewImage};
+pub use intent::{Check, ExpectedSize, Intent, NewImage, Prepared};
 pub use list::{Filter, Position};
 pub use names::Turn;
 pub use quota::{Quotas, Usage};

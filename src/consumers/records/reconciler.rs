@@ -136,7 +136,7 @@ impl Reconciler {
             && self.is_from(&head, left, *size, sha256).await?
         {
             let stored = Stored { etag: head.etag, size: head.size };
-            self.records.complete(left.id, &stored).await?;
+            self.records.complete(left.id, None, stored).await?;
             return Ok(());
         }
         match (&left.staged, &left.prepared) {

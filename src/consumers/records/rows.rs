@@ -10,10 +10,7 @@ use super::{
     image::{self, millis, signed},
     quota::Growth,
 };
-use crate::{
-    storage::{self, ObjectKey},
-    tenant::TenantId,
-};
+use crate::{storage::ObjectKey, tenant::TenantId};
 
 /// What an intent is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,9 +79,9 @@ impl Note {
             .bind(target.map(|id| id.to_string()))
             .bind(new.map(|new| new.customer.as_str()))
             .bind(new.map(|new| new.display_name.as_str()))
-            .bind(new.map(|new| new.content_type))
+            .bind(new.map(|new| new.content_type.as_str()))
             .bind(new.map(|new| signed(new.size)))
-            .bind(new.map(|new| storage::hex(&new.sha256)))
+            .bind(new.map(|new| new.sha256.as_str()))
             .bind(new.map(|new| i64::from(new.width)))
             .bind(new.map(|new| i64::from(new.height)))
             .bind(grown.bytes)
@@ -136,10 +133,15 @@ pub(super) async fn give_up(connection: &mut AnyConnection, id: Uuid) -> Result<
     Ok(())
 }
 
-/// Removes an intent's row and its lease; whether it was there.
-pub(super) async fn remove(connection: &mut AnyConnection, id: Uuid) -> Result<bool> {
+/// Removes this owner's intent's row and its lease.
+///
+/// # Errors
+/// [`Error::Lost`] when there is none; the transaction must not be kept then.
+pub(super) async fn remove(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Result<()> {
+    const LEASE: &str = "DELETE FROM leases WHERE intent = $1";
+    const INTENT: &str = "DELETE FROM intents WHERE id = $1 AND owner = $2";
     let id = id.to_string();
-    sqlx::query("DELETE FROM leases WHERE intent = $1").bind(&id).execute(&mut *connection).await?;
-    let removed = sqlx::query("DELETE FROM intents WHERE id = $1").bind(&id).execute(connection);
-    Ok(removed.await?.rows_affected() == 1)
+    sqlx::query(LEASE).bind(&id).execute(&mut *connection).await?;
+    let removed = sqlx::query(INTENT).bind(&id).bind(owner.to_string()).execute(connection).await?;
+    if removed.rows_affected() == 0 { Err(Error::Lost) } else { Ok(()) }
 }
