@@ -8,7 +8,7 @@ source "$(dirname "$0")/lib.sh"
 source "$bench/peers.sh"
 
 cases=${CASES:-small post}
-read -r -a targets <<<"${TARGETS:-gatehouse gatehouse-warn nginx nginx-log haproxy caddy envoy upstream}"
+read -r -a targets <<<"${TARGETS:-gatehouse gatehouse-warn gatehouse-limit gatehouse-jwt nginx nginx-log haproxy caddy envoy upstream}"
 workers=${WORKERS:-2}
 seconds=10
 [[ -z $quick ]] || rounds=2 seconds=1
@@ -22,15 +22,37 @@ port_of() {
         haproxy) echo "${ports[6]}" ;;
         caddy) echo "${ports[7]}" ;;
         envoy) echo "${ports[8]}" ;;
+        gatehouse-limit) echo "${ports[9]}" ;;
+        gatehouse-jwt) echo "${ports[10]}" ;;
     esac
 }
+
+# limits: of the rate, so wide that nothing is refused.
+limits() {
+    printf '[rate_limits]\nenabled = true\nremote = { per_second = 1000000, burst = 1000000 }\n'
+}
+
+# credentials FOLDER: the settings of an issuer whose key is put there; sets $token, signed by it.
+credentials() {
+    local claims
+    openssl genrsa -out "$1/issuer.key" 2048 2>/dev/null
+    openssl rsa -in "$1/issuer.key" -pubout -out "$1/issuer.pem" 2>/dev/null
+    claims="{\"iss\":\"https://issuer.test\",\"aud\":\"gatehouse\",\"sub\":\"wrk\",\"tenant_id\":\"bench\",\"exp\":$(($(date +%s) + 86400))}"
+    token=$(printf '{"alg":"RS256","typ":"JWT"}' | base64url).$(printf '%s' "$claims" | base64url)
+    token+=.$(printf '%s' "$token" | openssl dgst -sha256 -sign "$1/issuer.key" -binary | base64url)
+    printf '[auth]\nmode = "required"\n[auth.jwt]\nalgorithms = ["RS256"]\npublic_key_file = "issuer.pem"\n'
+    printf 'issuer = "https://issuer.test"\naudience = "gatehouse"\ntenant_claim = "tenant_id"\n'
+}
+
+base64url() { openssl base64 -A | tr '+/' '-_' | tr -d =; }
 
 # Keeps those targets that can run here.
 choose() {
     local target chosen=()
     for target in "${targets[@]}"; do
         case $target in
-            gatehouse | gatehouse-warn) need_gatehouse ;;
+            gatehouse | gatehouse-warn | gatehouse-limit) need_gatehouse ;;
+            gatehouse-jwt) need_gatehouse && need openssl ;;
             nginx | nginx-log | haproxy | caddy | envoy) find_peer "$target" || continue ;;
             upstream) ;;
             *) die "no such target: $target" ;;
@@ -54,6 +76,8 @@ serve() {
             mkdir -p "$work/$1"
             printf '[services.%s]\nurl = "http://%s"\n' small "$small_upstream" post "$post_upstream" \
                 >"$work/$1/settings.toml"
+            [[ $1 != gatehouse-limit && $1 != gatehouse-jwt ]] || limits >>"$work/$1/settings.toml"
+            [[ $1 != gatehouse-jwt ]] || credentials "$work/$1" >>"$work/$1/settings.toml"
             settings=(GATEHOUSE__SERVER__WORKERS="$workers")
             [[ $1 != gatehouse-warn ]] || settings+=(GATEHOUSE__TELEMETRY__LOG=warn)
             start_gatehouse "$1" "$port" "${settings[@]}"
@@ -63,12 +87,13 @@ serve() {
 
 # hit TARGET CASE SECONDS FLAGS...: one run of a case; prints its line of results.
 hit() {
-    local target=$1 case=$2 time=$3 connections=64 body=0 upstream=$small_upstream store=answers service url
+    local target=$1 case=$2 time=$3 authorization='' connections=64 body=0 upstream=$small_upstream store=answers service url
     shift 3
     [[ $case == small ]] || connections=16 body=$((1 << 20)) upstream=$post_upstream store=sink
     service=$target url=http://127.0.0.1:$(port_of "$target")$prefix/$case/item
     [[ $target != upstream ]] || service=$store url=http://$upstream/item
-    BODY_BYTES=$body load run -service-pid "${pid_of[$service]}" -store-pid "${pid_of[$store]}" "$@" \
+    [[ $target != gatehouse-jwt ]] || authorization="Bearer $token"
+    BODY_BYTES=$body AUTHORIZATION=$authorization load run -service-pid "${pid_of[$service]}" -store-pid "${pid_of[$store]}" "$@" \
         wrk --threads 2 --connections "$connections" --duration "${time}s" --timeout 10s \
         --script "$bench/wrk.lua" "$url"
 }

@@ -1,9 +1,14 @@
--- GETs, or with BODY_BYTES in the environment POSTs of that size; prints wrk's summary as
--- one line of JSON, behind its own report.
+-- GETs, or with BODY_BYTES in the environment POSTs of that size, with the header AUTHORIZATION from
+-- there; prints wrk's summary as one line of JSON, behind its own report.
 local size = tonumber(os.getenv('BODY_BYTES') or '0')
 if size > 0 then
     wrk.method = 'POST'
     wrk.body = string.rep('x', size)
+end
+
+local authorization = os.getenv('AUTHORIZATION') or ''
+if authorization ~= '' then
+    wrk.headers['Authorization'] = authorization
 end
 
 function done(summary, latency)
