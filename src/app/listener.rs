@@ -11,15 +11,14 @@ use actix_http::{
     HttpMessage as _, HttpService, Request, Response, body::BoxBody, error::DispatchError,
 };
 use actix_server::ServerBuilder;
-use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, web};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, apply, fn_service, map_config};
+use actix_web::{App, HttpResponse, dev::AppConfig, web};
 use tokio::net::TcpSocket;
-use tracing_actix_web::TracingLogger;
 
 use super::{Error, MODULES, Shared};
 use crate::{
     connection::{ClientStream, Exchange, Limits},
-    edge::{self, Edge, Labels, RequestSpan},
+    edge::{self, Edge, Labels},
     operations,
     settings::ServerSettings,
 };
@@ -70,7 +69,8 @@ pub(super) fn serve(
     };
     let address = listener.local_addr()?;
     server.listen(name, listener, move || {
-        let app = app(shared.clone()).into_factory().map_err(|error| error.error_response());
+        let edge = Edge::new(shared.work.clone(), shared.cors.clone());
+        let app = app(shared.clone()).into_factory().map(HttpResponse::from);
         // One a worker: each connection asks it often, and asking takes its lock.
         let draining = shared.draining.child_token();
         let (gateway, cors) = (shared.gateway.clone(), shared.cors.clone());
@@ -107,7 +107,7 @@ pub(super) fn serve(
             .on_connect_ext(|stream: &ClientStream, data| {
                 data.insert(stream.clock());
             })
-            .h1(map_config(app, |_| AppConfig::default()));
+            .h1(apply(edge, map_config(app, |_| AppConfig::default())));
         accepted.and_then(http)
     })
 }
@@ -135,6 +135,4 @@ fn app(
         .configure(operations::routes)
         .service(shared.gateway.scope(MODULES))
         .default_service(web::to(operations::not_found))
-        .wrap(TracingLogger::<RequestSpan>::new())
-        .wrap(Edge::new(shared.work, shared.cors))
 }

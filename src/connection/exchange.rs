@@ -9,14 +9,9 @@ use std::{
 };
 
 use actix_http::{
-    BoxedPayloadStream, HttpMessage, Request, RequestHead, Response, body::BoxBody,
-    error::PayloadError,
+    BoxedPayloadStream, Request, RequestHead, Response, body::BoxBody, error::PayloadError,
 };
-use actix_web::{
-    body::BodySize,
-    dev::{Payload, ServiceRequest},
-    web::Bytes,
-};
+use actix_web::{body::BodySize, dev::Payload, web::Bytes};
 use futures_util::Stream;
 
 use super::{Clock, refusal::Refusal};
@@ -39,15 +34,16 @@ pub struct Exchange {
 
 impl Exchange {
     /// The exchange that a request begins, unless it came by no [`super::ClientStream`].
-    pub fn begin(request: &mut ServiceRequest) -> Option<Self> {
+    pub fn begin(request: &mut Request) -> Option<Self> {
         let clock = request.conn_data::<Clock>()?.clone();
         let payload = request.take_payload();
         let (exchange, payload) = Self::of(clock, request.head(), payload);
-        request.set_payload(payload);
+        *request.payload() = payload;
         Some(exchange)
     }
 
-    /// Ties the answer to a request that is refused before it becomes one of actix-web's.
+    /// Ties the answer to a request that is refused while its client waits for
+    /// `100 Continue`.
     pub fn refuse(mut request: Request, answer: Response<BoxBody>) -> Response<BoxBody> {
         let Some(clock) = request.conn_data::<Clock>().cloned() else {
             return answer;

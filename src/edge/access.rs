@@ -21,6 +21,7 @@ use actix_web::{
 };
 use pin_project_lite::pin_project;
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::Span;
 
 use super::{Cors, REQUEST_ID, RequestId, Sharing};
 use crate::{
@@ -112,6 +113,7 @@ pub(super) struct Access {
     problem: Option<(Kind, Option<&'static str>)>,
     pub(super) work: Option<TaskTrackerToken>,
     pub(super) exchange: Option<Exchange>,
+    pub(super) span: Span,
 }
 
 impl Access {
@@ -133,6 +135,7 @@ impl Access {
             problem: None,
             work: None,
             exchange: None,
+            span: Span::none(),
         }
     }
 
@@ -233,7 +236,7 @@ impl<B: MessageBody> MessageBody for CountedBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
-        let polled = this.body.poll_next(cx);
+        let polled = this.access.span.in_scope(|| this.body.poll_next(cx));
         match &polled {
             Poll::Ready(Some(Ok(chunk))) if this.access.method != Method::HEAD => {
                 this.access.sent += chunk.len() as u64;

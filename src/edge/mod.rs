@@ -11,7 +11,6 @@ mod span;
 
 use std::{
     any::Any,
-    fmt,
     future::{Future, Ready, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -19,11 +18,11 @@ use std::{
     task::{self, Context, Poll},
 };
 
-use actix_http::ConnectionType;
+use actix_http::{ConnectionType, HttpMessage as _, Request, RequestHead};
+use actix_service::{Service, Transform, forward_ready};
 use actix_web::{
-    Error, HttpMessage, HttpResponse, ResponseError,
+    Error, HttpResponse,
     body::{BodySize, EitherBody, MessageBody},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
     http::{Method, StatusCode},
 };
 use pin_project_lite::pin_project;
@@ -33,7 +32,6 @@ pub use self::{
     access::Labels,
     cors::{Cors, CorsSettings},
     request_id::{REQUEST_ID, RequestId},
-    span::RequestSpan,
 };
 use self::{
     access::{Access, CountedBody},
@@ -48,7 +46,7 @@ use crate::{
 /// this is not.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
-/// The middleware factory of this layer.
+/// The factory of this layer. It stands in front of actix-web, which not every request reaches.
 #[derive(Clone, Debug)]
 pub struct Edge {
     work: TaskTracker,
@@ -63,58 +61,60 @@ impl Edge {
     }
 }
 
-impl<S, B> Transform<S, ServiceRequest> for Edge
+impl<S, B> Transform<S, Request> for Edge
 where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    S: Service<Request, Response = HttpResponse<B>, Error = Error>,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<CountedBody<EitherBody<B>>>;
+    type Response = HttpResponse<CountedBody<EitherBody<B>>>;
     type Error = Error;
-    type Transform = EdgeMiddleware<S>;
+    type Transform = EdgeService<S>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(EdgeMiddleware { service, work: self.work.clone(), cors: self.cors.clone() }))
+        ready(Ok(EdgeService { service, work: self.work.clone(), cors: self.cors.clone() }))
     }
 }
 
-/// The middleware of this layer.
+/// The service of this layer.
 #[derive(Debug)]
-pub struct EdgeMiddleware<S> {
+pub struct EdgeService<S> {
     service: S,
     work: TaskTracker,
     cors: Option<Arc<Cors>>,
 }
 
-impl<S, B> Service<ServiceRequest> for EdgeMiddleware<S>
+impl<S, B> Service<Request> for EdgeService<S>
 where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
+    S: Service<Request, Response = HttpResponse<B>, Error = Error>,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<CountedBody<EitherBody<B>>>;
+    type Response = HttpResponse<CountedBody<EitherBody<B>>>;
     type Error = Error;
     type Future = EdgeFuture<S::Future>;
 
     forward_ready!(service);
 
-    fn call(&self, mut request: ServiceRequest) -> Self::Future {
+    fn call(&self, mut request: Request) -> Self::Future {
         let labels = Labels::of(request.headers());
         let mut access = Access::of(request.head(), labels, self.cors.as_ref());
         access.work = Some(self.work.token());
         access.exchange = Exchange::begin(&mut request);
+        access.span = span::begin(request.method(), &access.labels);
+        let asks_for_upgrade = request.head().upgrade();
         request.extensions_mut().insert(access.labels.clone());
-        if *request.method() == Method::CONNECT {
+        let inner = if *request.method() == Method::CONNECT {
             let problem = Problem::new(Kind::MethodNotAllowed).allow(METHODS);
-            let inner = Inner::Refused { error: Some(problem.into()) };
-            return EdgeFuture { inner, access: Some(access) };
-        }
-        let called = catch_unwind(AssertUnwindSafe(|| self.service.call(request)));
-        let inner = match called {
-            Ok(future) => Inner::Called { future },
-            Err(panic) => Inner::Refused { error: Some(panicked(&*panic)) },
+            Inner::Refused { error: Some(problem.into()) }
+        } else {
+            let call = AssertUnwindSafe(|| self.service.call(request));
+            match access.span.in_scope(|| catch_unwind(call)) {
+                Ok(future) => Inner::Called { future },
+                Err(panic) => Inner::Refused { error: Some(panicked(&*panic)) },
+            }
         };
-        EdgeFuture { inner, access: Some(access) }
+        EdgeFuture { inner, access: Some(access), asks_for_upgrade }
     }
 }
 
@@ -124,6 +124,7 @@ pin_project! {
         #[pin]
         inner: Inner<F>,
         access: Option<Access>,
+        asks_for_upgrade: bool,
     }
 }
 
@@ -137,18 +138,20 @@ pin_project! {
 
 impl<F, B> Future for EdgeFuture<F>
 where
-    F: Future<Output = Result<ServiceResponse<B>, Error>>,
+    F: Future<Output = Result<HttpResponse<B>, Error>>,
     B: MessageBody + 'static,
 {
-    type Output = Result<ServiceResponse<CountedBody<EitherBody<B>>>, Error>;
+    type Output = Result<HttpResponse<CountedBody<EitherBody<B>>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let Some(access) = this.access else { return Poll::Pending };
         let outcome = match this.inner.project() {
             // A panic must still be answered and logged with the request's id. What it may have
             // left half-done belongs to this request alone.
             InnerProjection::Called { future } => {
-                match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+                let poll = AssertUnwindSafe(|| future.poll(cx));
+                match access.span.in_scope(|| catch_unwind(poll)) {
                     Ok(polled) => task::ready!(polled),
                     Err(panic) => Err(panicked(&*panic)),
                 }
@@ -158,13 +161,8 @@ where
                 None => return Poll::Pending,
             },
         };
-        let Some(access) = this.access.take() else {
-            return Poll::Pending;
-        };
-        Poll::Ready(match outcome {
-            Ok(response) => Ok(finish(response, access)),
-            Err(error) => Err(finish_without_request(&error, access)),
-        })
+        let Some(access) = this.access.take() else { return Poll::Pending };
+        Poll::Ready(Ok(finish(outcome, access, *this.asks_for_upgrade)))
     }
 }
 
@@ -180,18 +178,20 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 
 /// Renders a problem if there is one, and sets what every response carries.
 fn finish<B: MessageBody + 'static>(
-    response: ServiceResponse<B>,
+    outcome: Result<HttpResponse<B>, Error>,
     mut access: Access,
-) -> ServiceResponse<CountedBody<EitherBody<B>>> {
-    let rendered = response.response().error().map(|error| access.render(error));
-    let (request, response) = response.into_parts();
-    let mut response = match rendered {
-        Some(rendered) => rendered.map_into_right_body(),
-        None => response.map_into_left_body(),
+    asks_for_upgrade: bool,
+) -> HttpResponse<CountedBody<EitherBody<B>>> {
+    let mut response = match outcome {
+        Ok(response) => match response.error() {
+            Some(error) => access.render(error).map_into_right_body(),
+            None => response.map_into_left_body(),
+        },
+        Err(error) => access.render(&error).map_into_right_body(),
     };
     access.mark(response.headers_mut());
     // Asked to switch protocols, actix says that it does whatever the answer is.
-    if request.head().upgrade() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if asks_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     access.status = response.status();
@@ -201,62 +201,14 @@ fn finish<B: MessageBody + 'static>(
         let until_close = size == BodySize::Stream && !response.head().chunked();
         exchange.answered(size, until_close);
     }
-    let counted = response.map_body(|_, body| CountedBody { body, access });
-    ServiceResponse::new(request, counted)
+    span::end(&access.span, access.status, &access.labels);
+    response.map_body(|_, body| CountedBody { body, access })
 }
 
-/// The same where the layers below lost the request, as after a panic.
-fn finish_without_request(error: &Error, mut access: Access) -> Error {
-    let rendered = access.render(error);
-    access.status = rendered.status();
-    let (kind, allow) = match error.as_error::<Problem>() {
-        Some(problem) => (problem.kind(), problem.allowed()),
-        None => (Kind::Internal, None),
-    };
-    let (labels, sharing) = (access.labels.clone(), access.sharing.clone());
-    Rendered { kind, allow, labels, sharing }.into()
-}
-
-/// A problem that knows its request's labels, for where actix renders it.
-#[derive(Debug)]
-struct Rendered {
-    kind: Kind,
-    allow: Option<&'static str>,
-    labels: Labels,
-    sharing: Option<Sharing>,
-}
-
-impl fmt::Display for Rendered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.kind.title())
-    }
-}
-
-impl ResponseError for Rendered {
-    fn status_code(&self) -> StatusCode {
-        self.kind.status()
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        let problem = Problem::new(self.kind);
-        let problem = match self.allow {
-            Some(methods) => problem.allow(methods),
-            None => problem,
-        };
-        let mut response = problem.respond(self.labels.request_id().as_str());
-        let headers = response.headers_mut();
-        self.labels.mark(headers);
-        if let Some(sharing) = &self.sharing {
-            sharing.mark(headers);
-        }
-        response
-    }
-}
-
-/// Renders the problem with which a request is refused before it becomes one of actix-web's
-/// (while the client waits for `100 Continue`), and logs its access line.
+/// Renders the problem with which a request is refused before [`Edge`] sees it (while the client
+/// waits for `100 Continue`), and logs its access line.
 pub fn refuse(
-    head: &actix_http::RequestHead,
+    head: &RequestHead,
     labels: Labels,
     problem: Problem,
     cors: Option<&Arc<Cors>>,
@@ -276,4 +228,30 @@ pub fn log_panics() {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "{}", panic_message(panic.payload()));
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_http::test::TestRequest;
+    use actix_service::fn_service;
+
+    use super::*;
+
+    async fn broken(_: Request) -> Result<HttpResponse, Error> {
+        panic!("broken")
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_as_a_problem_of_its_request() {
+        let work = TaskTracker::new();
+        let edge = Edge::new(work.clone(), None);
+        let service = edge.new_transform(fn_service(broken)).await.unwrap();
+        let request = TestRequest::default().insert_header((REQUEST_ID, "mine")).finish();
+        let response = service.call(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers().get(REQUEST_ID).unwrap(), "mine");
+        assert_eq!(work.len(), 1, "it is work until it has been sent");
+        drop(response);
+        assert!(work.is_empty());
+    }
 }

@@ -101,6 +101,8 @@ async fn connect_is_405() {
         let response = connection.response().await;
         assert_eq!(response.status, 405, "{target}: {}", response.text());
     }
+    let line = app.access_line("/consumer-api/service/consumers/x").await;
+    assert_eq!((&line["method"], &line["complete"]), (&"CONNECT".into(), &true.into()), "{line}");
 }
 
 #[tokio::test]

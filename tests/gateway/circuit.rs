@@ -47,6 +47,24 @@ async fn failures_in_a_row_open_the_circuit() {
 }
 
 #[tokio::test]
+async fn what_is_logged_meanwhile_has_the_requests_span_where_spans_are_asked_for() {
+    let upstream = Upstream::answering(BUSY).await;
+    let app = App::builder()
+        .set("TELEMETRY__LOG", "gatehouse=debug")
+        .service("up", &upstream.url(""), FOR_LONG)
+        .start()
+        .await;
+    open(&app).await;
+    log_says(&app, "a circuit opened", 1).await;
+    let log = app.log_text();
+    let opened = log.lines().find(|line| line.contains("a circuit opened")).unwrap();
+    let opened: serde_json::Value = serde_json::from_str(opened).unwrap();
+    assert_eq!(opened["span"]["method"], "GET", "{opened}");
+    let request_id = opened["span"]["request_id"].as_str().unwrap();
+    assert!(log.matches(request_id).count() > 1, "an access line has it too: {log}");
+}
+
+#[tokio::test]
 async fn only_failures_in_a_row_count() {
     let (upstream, switch) = Upstream::switched(OK).await;
     let app = before_all(&[&upstream], FOR_LONG).await;
