@@ -12,13 +12,14 @@ use actix_http::{
 };
 use actix_server::ServerBuilder;
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, apply, fn_service, map_config};
-use actix_web::{App, HttpResponse, dev::AppConfig, web};
+use actix_web::{App, dev::AppConfig, web};
 use tokio::net::TcpSocket;
 
 use super::{Error, MODULES, Shared};
 use crate::{
     connection::{ClientStream, Exchange, Limits},
     edge::{self, Edge, Labels},
+    gateway::Admission,
     operations,
     settings::ServerSettings,
 };
@@ -70,7 +71,8 @@ pub(super) fn serve(
     let address = listener.local_addr()?;
     server.listen(name, listener, move || {
         let edge = Edge::new(shared.work.clone(), shared.cors.clone());
-        let app = app(shared.clone()).into_factory().map(HttpResponse::from);
+        let admission = Admission::new(shared.gateway.clone());
+        let app = map_config(app(shared.clone()).into_factory(), |_| AppConfig::default());
         // One a worker: each connection asks it often, and asking takes its lock.
         let draining = shared.draining.child_token();
         let (gateway, cors) = (shared.gateway.clone(), shared.cors.clone());
@@ -107,7 +109,7 @@ pub(super) fn serve(
             .on_connect_ext(|stream: &ClientStream, data| {
                 data.insert(stream.clock());
             })
-            .h1(apply(edge, map_config(app, |_| AppConfig::default())));
+            .h1(apply(edge, apply(admission, app)));
         accepted.and_then(http)
     })
 }

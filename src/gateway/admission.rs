@@ -1,29 +1,30 @@
-//! The gateway scope's one middleware: a request is admitted, or answered here.
+//! Where the gateway meets a request, before actix-web does: one for a service is admitted, or
+//! answered here. For a remote service it is passed on from here, for a module by actix-web.
 
 use std::{
-    future::{Future, Ready, ready},
-    pin::Pin,
+    future::{Ready, ready},
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, ready},
 };
 
+use actix_http::{HttpMessage as _, Request};
+use actix_service::{Service, Transform, forward_ready};
 use actix_web::{
-    Error, HttpMessage,
+    Error, HttpResponse,
     body::{EitherBody, MessageBody},
-    dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready},
+    dev::ServiceResponse,
     http::header::{AUTHORIZATION, HeaderValue},
 };
 use futures_util::future::LocalBoxFuture;
-use pin_project_lite::pin_project;
 
-use super::{Admitted, Decision, Early, Gateway, Target, auth::API_KEY};
+use super::{Admitted, Early, Gateway, Target, auth::API_KEY, relay::Relay};
 use crate::{
     edge::Labels,
+    problem::{Kind, Problem},
     tenant::{self, Tenant, TenantId},
 };
 
-/// The middleware factory.
+/// What stands between [`Edge`](crate::edge::Edge) and an actix-web app with [`Gateway::scope`].
 pub struct Admission(Gateway);
 
 impl Admission {
@@ -33,65 +34,81 @@ impl Admission {
     }
 }
 
-impl<S, B> Transform<S, ServiceRequest> for Admission
+impl<S, B> Transform<S, Request> for Admission
 where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
-    B: MessageBody,
+    S: Service<Request, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = HttpResponse<EitherBody<B>>;
     type Error = Error;
-    type Transform = AdmissionMiddleware<S>;
+    type Transform = AdmissionService<S>;
     type InitError = ();
     type Future = Ready<Result<Self::Transform, ()>>;
 
-    fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(AdmissionMiddleware { service: Rc::new(service), gateway: self.0.clone() }))
+    fn new_transform(&self, app: S) -> Self::Future {
+        let relay = Rc::new(Relay::new(self.0.clone()));
+        ready(Ok(AdmissionService { app: Rc::new(app), relay }))
     }
 }
 
-/// The middleware.
-pub struct AdmissionMiddleware<S> {
-    service: Rc<S>,
-    gateway: Gateway,
+/// The service of one worker.
+pub struct AdmissionService<S> {
+    app: Rc<S>,
+    relay: Rc<Relay>,
 }
 
-impl<S, B> Service<ServiceRequest> for AdmissionMiddleware<S>
+impl<S, B> Service<Request> for AdmissionService<S>
 where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
-    B: MessageBody,
+    S: Service<Request, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = HttpResponse<EitherBody<B>>;
     type Error = Error;
-    type Future = AdmissionFuture<S, B>;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Error>>;
 
-    forward_ready!(service);
+    forward_ready!(app);
 
-    fn call(&self, request: ServiceRequest) -> Self::Future {
-        // A client that waited for `100 Continue` has been decided on.
-        let decided = request.extensions_mut().remove::<Admitted>();
-        let decision = match decided {
-            Some(admitted) => Decision::Now(Ok(admitted)),
-            None => self.gateway.admit(request.head()),
-        };
-        match decision {
-            Decision::Now(Ok(admitted)) => {
-                AdmissionFuture::Admitted { inner: self.service.call(marked(request, admitted)) }
+    fn call(&self, mut request: Request) -> Self::Future {
+        let (app, relay) = (Rc::clone(&self.app), Rc::clone(&self.relay));
+        Box::pin(async move {
+            let labels = request.extensions().get::<Labels>().cloned();
+            let labels = labels.ok_or_else(|| Problem::new(Kind::Internal))?;
+            // A client that waited for `100 Continue` has been decided on.
+            let decided = request.extensions_mut().remove::<Admitted>();
+            let outcome = match decided {
+                Some(admitted) => Ok(admitted),
+                None => relay.gateway().admit(request.head()).outcome().await,
+            };
+            match outcome {
+                Ok(mut admitted) => {
+                    label(&labels, &mut admitted);
+                    if let Target::Remote(upstream) = &admitted.service.target {
+                        let answer = relay.forward(request, &admitted, upstream, &labels).await?;
+                        return Ok(answer.map_into_right_body());
+                    }
+                    hand_over(&mut request, admitted);
+                }
+                // It may be for something else that the app serves.
+                Err(Early::NoService(_)) => {}
+                Err(early) => return Ok(early.answer(&labels)?.map_into_right_body()),
             }
-            Decision::Now(Err(early)) => {
-                AdmissionFuture::Answered { response: Some(answer(request, early)) }
-            }
-            Decision::Later(deciding) => AdmissionFuture::Deciding {
-                deciding,
-                request: Some(request),
-                service: Rc::clone(&self.service),
-            },
-        }
+            Ok(HttpResponse::from(app.call(request).await?).map_into_left_body())
+        })
     }
 }
 
-/// The request, with what was settled about it for whoever comes next.
-fn marked(mut request: ServiceRequest, mut admitted: Admitted) -> ServiceRequest {
-    if let (Some(principal), Target::Module(_)) = (&admitted.principal, &admitted.service.target) {
+/// Tells the access line and the answer what was settled.
+fn label(labels: &Labels, admitted: &mut Admitted) {
+    let tenant = admitted.tenant.as_ref().map(TenantId::shared);
+    labels.admitted(Arc::clone(&admitted.service.name), tenant);
+    for (name, value) in admitted.counted.take().iter().flat_map(|counted| counted.fields()) {
+        labels.answer_with(name, value);
+    }
+}
+
+/// Leaves what was settled in a module's request.
+fn hand_over(request: &mut Request, admitted: Admitted) {
+    if let Some(principal) = &admitted.principal {
         request.extensions_mut().insert(principal.clone());
         // As a remote service would get it.
         let headers = request.headers_mut();
@@ -103,81 +120,8 @@ fn marked(mut request: ServiceRequest, mut admitted: Admitted) -> ServiceRequest
         }
     }
     let mut extensions = request.extensions_mut();
-    if let Some(labels) = extensions.get::<Labels>() {
-        let tenant = admitted.tenant.as_ref().map(TenantId::shared);
-        labels.admitted(Arc::clone(&admitted.service.name), tenant);
-        for (name, value) in admitted.counted.take().iter().flat_map(|counted| counted.fields()) {
-            labels.answer_with(name, value);
-        }
-    }
     if let Some(tenant) = &admitted.tenant {
         extensions.insert(Tenant(tenant.clone()));
     }
     extensions.insert(admitted);
-    drop(extensions);
-    request
-}
-
-/// The answer to a request that is not admitted.
-fn answer<B>(request: ServiceRequest, early: Early) -> ServiceResponse<EitherBody<B>> {
-    early.audit(request.extensions().get::<Labels>());
-    match early {
-        Early::Refused(problem, _) => request.error_response(*problem),
-        Early::Preflight(answer) => request.into_response(*answer),
-    }
-    .map_into_right_body()
-}
-
-pin_project! {
-    /// A request behind the middleware, on its way there, or its answer.
-    #[project = AdmissionFutureProjection]
-    #[project_replace = AdmissionFutureReplaced]
-    pub enum AdmissionFuture<S, B>
-    where
-        S: Service<ServiceRequest>,
-    {
-        Admitted { #[pin] inner: S::Future },
-        Answered { response: Option<ServiceResponse<EitherBody<B>>> },
-        Deciding {
-            deciding: LocalBoxFuture<'static, Result<Admitted, Early>>,
-            request: Option<ServiceRequest>,
-            service: Rc<S>,
-        },
-    }
-}
-
-impl<S, B> Future for AdmissionFuture<S, B>
-where
-    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error>,
-    B: MessageBody,
-{
-    type Output = Result<ServiceResponse<EitherBody<B>>, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        loop {
-            let next = match self.as_mut().project() {
-                AdmissionFutureProjection::Admitted { inner } => {
-                    let response = ready!(inner.poll(cx))?;
-                    return Poll::Ready(Ok(response.map_into_left_body()));
-                }
-                AdmissionFutureProjection::Answered { response } => {
-                    return match response.take() {
-                        Some(response) => Poll::Ready(Ok(response)),
-                        None => Poll::Pending,
-                    };
-                }
-                AdmissionFutureProjection::Deciding { deciding, request, service } => {
-                    let outcome = ready!(deciding.as_mut().poll(cx));
-                    let Some(request) = request.take() else { return Poll::Pending };
-                    match outcome {
-                        Ok(admitted) => {
-                            Self::Admitted { inner: service.call(marked(request, admitted)) }
-                        }
-                        Err(early) => Self::Answered { response: Some(answer(request, early)) },
-                    }
-                }
-            };
-            self.as_mut().project_replace(next);
-        }
-    }
 }

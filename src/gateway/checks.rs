@@ -41,6 +41,16 @@ pub(super) enum Decision {
     Later(LocalBoxFuture<'static, Result<Admitted, Early>>),
 }
 
+impl Decision {
+    /// The outcome, once it is known.
+    pub(super) async fn outcome(self) -> Result<Admitted, Early> {
+        match self {
+            Self::Now(outcome) => outcome,
+            Self::Later(deciding) => deciding.await,
+        }
+    }
+}
+
 /// What the checks need to know of a request.
 struct Case {
     service: Arc<Service>,
@@ -110,10 +120,7 @@ impl Checks {
                 let checks = self.clone();
                 Decision::Later(Box::pin(async move {
                     match asking.await {
-                        Ok(principal) => match checks.settle(case, Some(principal)) {
-                            Decision::Now(outcome) => outcome,
-                            Decision::Later(counting) => counting.await,
-                        },
+                        Ok(principal) => checks.settle(case, Some(principal)).outcome().await,
                         Err(refusal) => Err(case.refuse(&refusal, None)),
                     }
                 }))

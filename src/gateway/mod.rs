@@ -15,19 +15,22 @@ mod proxy;
 mod rate_limit;
 mod recent;
 mod registry;
+mod relay;
 mod secret;
 mod settings;
 mod tenants;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{future::ready, net::IpAddr, sync::Arc};
 
+use actix_http::{HttpMessage as _, Request, RequestHead};
 use actix_web::{
-    Error, HttpMessage, HttpRequest, HttpResponse,
-    dev::{HttpServiceFactory, Payload, ServiceRequest, ServiceResponse, fn_service},
+    HttpResponse,
+    dev::{HttpServiceFactory, ServiceRequest, fn_service},
     guard, web,
 };
 use tokio_util::sync::CancellationToken;
 
+pub use admission::Admission;
 pub use audit::Act;
 pub use auth::{ApiKey, AuthMode, AuthSettings, JwtSettings, KeyRecord, KeyStore};
 pub use checks::Checks;
@@ -43,11 +46,8 @@ use crate::{
     problem::{Kind, Problem},
     tenant::{Principal, TenantId},
 };
-use admission::Admission;
 use audit::Refused;
 use checks::Decision;
-use headers::Credentials;
-use proxy::ClientSide;
 use rate_limit::Counted;
 use registry::{Service, Target};
 
@@ -82,9 +82,6 @@ impl TrustedProxies {
     }
 }
 
-/// Tells that the process is about to stop; one a worker.
-struct Draining(CancellationToken);
-
 /// What one listener's gateway needs to decide about a request. Shared by all workers.
 #[derive(Clone)]
 pub struct Gateway {
@@ -99,6 +96,8 @@ pub struct Gateway {
 
 /// Why a request is answered before it is anyone's.
 enum Early {
+    /// It is for no service, and why.
+    NoService(Kind),
     /// What it is told, and what the audit log is.
     Refused(Box<Problem>, Option<Box<Refused>>),
     /// It only asks whether a page may send another.
@@ -112,15 +111,26 @@ impl From<Kind> for Early {
 }
 
 impl Early {
-    /// Tells the audit log, if it is to be told.
-    fn audit(&self, labels: Option<&Labels>) {
-        if let (Self::Refused(_, Some(refused)), Some(labels)) = (self, labels) {
-            refused.tell(labels.request_id().as_str());
+    /// The answer. The audit log is told, if it is to be told.
+    ///
+    /// # Errors
+    /// Why the request is refused.
+    fn answer(self, labels: &Labels) -> Result<HttpResponse, Problem> {
+        match self {
+            Self::NoService(kind) => Err(kind.into()),
+            Self::Refused(problem, refused) => {
+                if let Some(refused) = refused {
+                    refused.tell(labels.request_id().as_str());
+                }
+                Err(*problem)
+            }
+            Self::Preflight(answer) => Ok(*answer),
         }
     }
 }
 
-/// What the gateway settled about a request; in its extensions from then on.
+/// What the gateway settled about a request. Kept in its extensions by [`Gateway::expect`] for
+/// [`Admission`], and by that for the guards of modules.
 #[derive(Clone, Debug)]
 struct Admitted {
     service: Arc<Service>,
@@ -150,25 +160,25 @@ impl Gateway {
     /// Decides about a request from its head alone, before any of its body is read or asked
     /// for. The order is the contract's: path, service, CORS preflight, then the [`Checks`]:
     /// credential, tenant, rate limit.
-    fn admit(&self, head: &actix_http::RequestHead) -> Decision {
-        match self.resolve(head) {
-            Ok((service, rest_at)) => self.checks.decide(head, service, rest_at),
-            Err(early) => Decision::Now(Err(early)),
+    fn admit(&self, head: &RequestHead) -> Decision {
+        let (service, rest_at) = match self.resolve(head.uri.path()) {
+            Ok(resolved) => resolved,
+            Err(kind) => return Decision::Now(Err(Early::NoService(kind))),
+        };
+        if let Some(answer) = self.cors.as_ref().and_then(|cors| cors.preflight(head)) {
+            return Decision::Now(Err(Early::Preflight(Box::new(answer))));
         }
+        self.checks.decide(head, service, rest_at)
     }
 
-    /// The service that a request is for, and where the rest of its path begins.
-    fn resolve(&self, head: &actix_http::RequestHead) -> Result<(Arc<Service>, usize), Early> {
-        path::check(head.uri.path())?;
-        let path = head.uri.path();
+    /// The service that a raw path is for, and where the rest of the path begins.
+    fn resolve(&self, path: &str) -> Result<(Arc<Service>, usize), Kind> {
+        path::check(path)?;
         let tail = path.strip_prefix(self.prefix).and_then(|tail| tail.strip_prefix('/'));
         let tail = tail.ok_or(Kind::ServiceNotFound)?;
         let name = tail.split('/').next().unwrap_or_default();
         let rest_at = path.len() - tail.len() + name.len() + 1;
         let service = self.registry.find(name).ok_or(Kind::ServiceNotFound)?;
-        if let Some(answer) = self.cors.as_ref().and_then(|cors| cors.preflight(head)) {
-            return Err(Early::Preflight(Box::new(answer)));
-        }
         Ok((service, rest_at))
     }
 
@@ -178,123 +188,44 @@ impl Gateway {
     ///
     /// # Errors
     /// Why the request is refused.
-    pub async fn expect(
-        &self,
-        request: &actix_http::Request,
-        labels: &Labels,
-    ) -> Result<(), Problem> {
+    pub async fn expect(&self, request: &Request, labels: &Labels) -> Result<(), Problem> {
         let head = request.head();
         let below = head.uri.path().strip_prefix(self.prefix);
         if !below.is_some_and(|tail| tail.starts_with('/')) {
             return Ok(());
         }
-        let outcome = match self.admit(head) {
-            Decision::Now(outcome) => outcome,
-            Decision::Later(deciding) => deciding.await,
-        };
-        match outcome {
-            Err(Early::Preflight(_)) => Ok(()),
+        match self.admit(head).outcome().await {
             // The listener's own paths begin like a service's there.
-            Err(Early::Refused(problem, _))
-                if self.prefix.is_empty() && problem.kind() == Kind::ServiceNotFound =>
-            {
-                Ok(())
-            }
-            Err(early) => {
-                early.audit(Some(labels));
-                match early {
-                    Early::Refused(problem, _) => Err(*problem),
-                    Early::Preflight(_) => Ok(()),
-                }
-            }
+            Err(Early::NoService(Kind::ServiceNotFound)) if self.prefix.is_empty() => Ok(()),
+            Err(early) => early.answer(labels).map(drop),
             Ok(admitted) if admitted.service.is_exceeded_by(head.headers()) => {
                 let counted = admitted.counted.iter().flat_map(|counted| counted.fields());
                 let problem = Problem::new(Kind::TooLarge);
                 Err(counted.fold(problem, |problem, (name, value)| problem.field(name, value)))
             }
             Ok(admitted) => {
-                actix_http::HttpMessage::extensions_mut(request).insert(admitted);
+                request.extensions_mut().insert(admitted);
                 Ok(())
             }
         }
     }
 
-    /// The scope that serves this gateway's paths: each module behind a guard that asks whether
-    /// the request's service is that module right now, and everything else to the proxy.
+    /// The scope that serves this gateway's modules, behind [`Admission`]: each has a guard that asks
+    /// whether the request was admitted for it. Refuses what is for no service.
     pub fn scope(self, modules: &[Module]) -> impl HttpServiceFactory + use<> {
-        let mut scope = web::scope(self.prefix)
-            .app_data(self.trusted_proxies.clone())
-            .app_data(Draining(self.draining.child_token()))
-            .app_data(self.checks.clone())
-            .app_data(proxy::Client::new());
+        let mut scope = web::scope(self.prefix);
         for module in modules {
             let name = module.name;
             let internal = guard::fn_guard(move |context| {
                 let admitted = context.req_data();
                 admitted.get::<Admitted>().is_some_and(|a| a.service.is_module(name))
             });
-            // The guard stands before the pattern: a remote service's request is not matched
-            // against one.
-            let module = web::scope("/{service}").configure(module.routes);
-            scope = scope.service(web::scope("").guard(internal).service(module));
+            let module = web::scope("/{service}").guard(internal).configure(module.routes);
+            scope = scope.service(module);
         }
-        scope.default_service(fn_service(forward)).wrap(Admission::new(self))
-    }
-}
-
-/// Answers a request by what its remote service answers.
-async fn forward(request: ServiceRequest) -> Result<ServiceResponse, Error> {
-    let (request, payload) = request.into_parts();
-    Ok(match relay(&request, payload).await {
-        Ok(response) => ServiceResponse::new(request, response),
-        Err(problem) => ServiceResponse::from_err(problem, request),
-    })
-}
-
-/// Passes a request on to its remote service.
-async fn relay(request: &HttpRequest, payload: Payload) -> Result<HttpResponse, Problem> {
-    let (admitted, labels) = {
-        let mut extensions = request.extensions_mut();
-        (extensions.remove::<Admitted>(), extensions.get::<Labels>().cloned())
-    };
-    let (Some(admitted), Some(labels)) = (admitted, labels) else {
-        return Err(Kind::NotFound.into());
-    };
-    let Target::Remote(upstream) = &admitted.service.target else {
-        return Err(Kind::NotFound.into());
-    };
-    let (Some(client), Some(trusted), Some(Draining(draining)), Some(checks)) = (
-        request.app_data::<proxy::Client>(),
-        request.app_data::<TrustedProxies>(),
-        request.app_data::<Draining>(),
-        request.app_data::<Checks>(),
-    ) else {
-        return Err(Kind::Internal.into());
-    };
-    let peer = request.peer_addr().map(|address| address.ip());
-    let outgoing = proxy::Outgoing {
-        method: request.method(),
-        version: request.version(),
-        rest: request.uri().path().get(admitted.rest_at..),
-        query: request.uri().query(),
-        headers: request.headers(),
-        tenant: admitted.tenant.as_ref().map(TenantId::as_str),
-        credentials: Credentials {
-            pass: !checks.ask_for_credentials() || admitted.service.forward_credentials,
-            api_key: admitted.service.upstream_api_key.as_ref().map(Secret::expose),
-        },
-        request_id: labels.request_id().as_str(),
-        peer,
-        peer_is_trusted: peer.is_some_and(|peer| trusted.contains(peer)),
-        scheme: "http",
-        client: request.conn_data().map(|clock| ClientSide { clock, draining }),
-    };
-    match client.forward(upstream, &outgoing, payload).await? {
-        proxy::Answer::Response(response) => Ok(response),
-        proxy::Answer::Tunnelled(carried) => {
-            labels.carried(carried.received, carried.sent);
-            // For the access line: the client has had its own, and the connection is over.
-            Ok(HttpResponse::SwitchingProtocols().finish())
-        }
+        scope.default_service(fn_service(move |request: ServiceRequest| {
+            let kind = self.resolve(request.uri().path()).err().unwrap_or(Kind::NotFound);
+            ready(Ok(request.error_response(Problem::from(kind))))
+        }))
     }
 }
