@@ -9,6 +9,7 @@
 //! must be driven by one runtime. SQLite has one writer, which commits what comes together in
 //! groups (one fsync each); Postgres runs each transaction on a connection of a pool.
 
+mod batch;
 mod error;
 mod group;
 mod migration;
@@ -32,6 +33,7 @@ use sqlx::{
 };
 use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 
+pub use batch::Batch;
 pub use error::{Error, ErrorKind};
 pub use migration::Migration;
 pub use settings::{DatabaseUrl, Settings};

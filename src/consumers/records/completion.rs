@@ -9,9 +9,10 @@ use super::{
     Error, NewImage, Records, Result,
     image::{self, Image, millis},
     quota,
-    rows::{Kind, remove},
+    rows::{Kind, run_and_remove},
 };
 use crate::{
+    database::Batch,
     storage::{ObjectKey, Stored},
     tenant::TenantId,
 };
@@ -102,7 +103,10 @@ impl Records {
 
     pub(super) async fn cancel(&self, id: Uuid) -> Result<()> {
         let owner = self.owner_id();
-        self.write(move |connection| Box::pin(remove(connection, id, owner))).await
+        self.write(move |connection| {
+            Box::pin(run_and_remove(Batch::new(connection), connection, id, owner))
+        })
+        .await
     }
 }
 
@@ -139,10 +143,9 @@ async fn complete(
     stored: Stored,
 ) -> Result<Image> {
     let grown = quota::difference(prospect.new.size, prospect.old.as_ref());
-    quota::settle(connection, &prospect.tenant, grown).await?;
-    remove(connection, id, owner).await?;
     let image = prospect.into_image(id, stored);
-    image::put(connection, &image).await?;
+    let batch = quota::settle(Batch::new(connection), &image.tenant, grown);
+    run_and_remove(image::put(batch, &image), connection, id, owner).await?;
     Ok(image)
 }
 
@@ -155,14 +158,13 @@ async fn complete_deletion(connection: &mut AnyConnection, id: Uuid, owner: Uuid
         return Ok(());
     };
     let (key, target) = (image::key(&row)?, image::uuid(&row, "target")?);
+    let mut batch = Batch::new(connection);
     if let Some(old) = image::named(connection, key.as_str()).await?
         && old.upload == target
     {
-        quota::settle(connection, &old.tenant, quota::removal(&old)).await?;
-        sqlx::query("DELETE FROM images WHERE id = $1")
-            .bind(old.id.to_string())
-            .execute(&mut *connection)
-            .await?;
+        batch = quota::settle(batch, &old.tenant, quota::removal(&old))
+            .statement("DELETE FROM images WHERE id = $1")
+            .bind(old.id.to_string());
     }
-    remove(connection, id, owner).await
+    run_and_remove(batch, connection, id, owner).await
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::Result;
 use crate::{
-    database::{Error, ErrorKind},
+    database::{Batch, Error, ErrorKind},
     storage::ObjectKey,
     tenant::TenantId,
 };
@@ -138,7 +138,7 @@ pub(super) fn signed(number: u64) -> i64 {
 }
 
 /// Writes a record: a new one, or the replacement of the one with this id.
-pub(super) async fn put(connection: &mut AnyConnection, image: &Image) -> Result<()> {
+pub(super) fn put(batch: Batch, image: &Image) -> Batch {
     const SQL: &str = concat!(
         "INSERT INTO images (",
         columns!(),
@@ -148,23 +148,21 @@ pub(super) async fn put(connection: &mut AnyConnection, image: &Image) -> Result
          width = excluded.width, height = excluded.height, object_etag = excluded.object_etag, \
          upload = excluded.upload, version = excluded.version, updated_at = excluded.updated_at"
     );
-    sqlx::query(SQL)
+    batch
+        .statement(SQL)
         .bind(image.id.to_string())
-        .bind(image.tenant.as_str())
-        .bind(image.customer.as_str())
-        .bind(image.key.as_str())
-        .bind(image.display_name.as_str())
-        .bind(image.content_type.as_str())
+        .bind(image.tenant.as_str().to_owned())
+        .bind(image.customer.clone())
+        .bind(image.key.as_str().to_owned())
+        .bind(image.display_name.clone())
+        .bind(image.content_type.clone())
         .bind(signed(image.size))
-        .bind(image.sha256.as_deref())
+        .bind(image.sha256.clone())
         .bind(i64::from(image.width))
         .bind(i64::from(image.height))
-        .bind(image.object_etag.as_str())
+        .bind(image.object_etag.clone())
         .bind(image.upload.to_string())
         .bind(signed(image.version))
         .bind(millis(image.created_at))
         .bind(millis(image.updated_at))
-        .execute(connection)
-        .await?;
-    Ok(())
 }

@@ -21,7 +21,7 @@ use tokio::time::{Duration, Instant, sleep};
 use uuid::Uuid;
 
 use super::{
-    Error, Records, Result,
+    Error, Records, Result, Usage,
     completion::Prospect,
     image::{self, Image},
     names::Turn,
@@ -118,18 +118,17 @@ impl Intent {
     /// # Errors
     /// What `check` says; [`Error::Quota`]; [`Error::Busy`] when the turn does not come.
     pub async fn prepare(&self, new: NewImage, check: Check) -> Result<Prepared> {
-        let (intent, quotas) = (self.note(Kind::Upload, SystemTime::now()), self.records.quotas());
+        let intent = self.note(Kind::Upload, SystemTime::now());
         let new = Arc::new(new);
         let written = Arc::clone(&new);
         let (turn, old) = self
-            .in_turn(move |connection, old| {
+            .in_turn(move |connection, old, limits| {
                 check(old)?;
                 let grown = Expected::exactly(quota::growth(written.size, old));
-                let (intent, new, quotas) =
-                    (intent.clone(), Arc::clone(&written), Arc::clone(&quotas));
+                let (intent, new) = (intent.clone(), Arc::clone(&written));
                 Ok(Box::pin(async move {
                     let (tenant, id) = (&intent.tenant, intent.id);
-                    let grown = quota::reserve(connection, tenant, id, grown, &quotas).await?;
+                    let grown = quota::reserve(connection, tenant, id, grown, limits).await?;
                     intent.write(connection, None, grown, Some(&new)).await
                 }))
             })
@@ -143,7 +142,7 @@ impl Intent {
     /// [`Error::NotFound`] when it is gone; what `check` says.
     pub async fn prepare_deletion(&self, id: Uuid, check: Check) -> Result<Turn> {
         let intent = self.note(Kind::Deletion, SystemTime::now());
-        let deletion = self.in_turn(move |connection, old| {
+        let deletion = self.in_turn(move |connection, old, _| {
             let old = old.filter(|old| old.id == id).ok_or(Error::NotFound)?;
             check(Some(old))?;
             let (intent, target) = (intent.clone(), Some(old.upload));
@@ -161,7 +160,7 @@ impl Intent {
     /// [`Error::Taken`] when it has a record by then.
     pub async fn prepare_stray_deletion(&self) -> Result<Turn> {
         let intent = self.note(Kind::Deletion, SystemTime::now());
-        let deletion = self.in_turn(move |connection, old| {
+        let deletion = self.in_turn(move |connection, old, _| {
             if old.is_some() {
                 return Err(Error::Taken);
             }
@@ -184,7 +183,7 @@ impl Intent {
         let intent = self.note(Kind::Adoption, modified);
         let new = Arc::new(new);
         let written = Arc::clone(&new);
-        let adoption = self.in_turn(move |connection, old| {
+        let adoption = self.in_turn(move |connection, old, _| {
             if old.is_some() {
                 return Err(Error::Taken);
             }
@@ -259,10 +258,14 @@ impl Intent {
     }
 
     /// Waits for this intent's turn, and runs `work` in the transaction that takes it, on the image
-    /// that has the name by then; which it returns, too.
+    /// that has the name by then and the tenant's limits. Returns that image, too.
     async fn in_turn<W>(&self, work: W) -> Result<(Turn, Option<Image>)>
     where
-        W: for<'c> Fn(&'c mut AnyConnection, Option<&Image>) -> Result<BoxFuture<'c, Result<()>>>
+        W: for<'c> Fn(
+                &'c mut AnyConnection,
+                Option<&Image>,
+                Usage,
+            ) -> Result<BoxFuture<'c, Result<()>>>
             + Send
             + Sync
             + 'static,
@@ -273,23 +276,22 @@ impl Intent {
         let mut pause = Duration::from_millis(5);
         loop {
             self.records.keep_alive().await?;
-            let (id, key, work) = (self.id, self.key.clone(), Arc::clone(&work));
+            let (id, tenant, key) = (self.id, self.tenant.clone(), self.key.clone());
+            let (quotas, work) = (self.records.quotas(), Arc::clone(&work));
             let lease = self.records.write(move |connection| {
                 Box::pin(async move {
                     // First of all statements, so that no two transactions wait for one another.
-                    let lease = take_lease(connection, &key, id).await?;
-                    let mut old = None;
-                    if lease == Lease::Taken {
-                        old = image::named(connection, key.as_str()).await?;
-                        work(connection, old.as_ref())?.await?;
+                    let lease = take_lease(connection, &tenant, &key, id, &quotas).await?;
+                    if let Lease::Taken(standing) = &lease {
+                        work(connection, standing.old.as_ref(), standing.limits)?.await?;
                     }
-                    Ok((lease, old))
+                    Ok(lease)
                 })
             });
             let patience = match lease.await? {
-                (Lease::Taken, old) => return Ok((turn, old)),
-                (Lease::Anothers, _) => TURN,
-                (Lease::LeftOver, _) => LEFT_OVER,
+                Lease::Taken(standing) => return Ok((turn, standing.old)),
+                Lease::Anothers => TURN,
+                Lease::LeftOver => LEFT_OVER,
             };
             if began.elapsed() > patience {
                 return Err(Error::Busy);
@@ -311,7 +313,8 @@ impl Journal for Intent {
                     let grown = |size| quota::growth(size, old.as_ref());
                     let grown = Expected { least: grown(size.least), most: grown(size.most) };
                     let (tenant, id) = (&row.tenant, row.id);
-                    let grown = quota::reserve(connection, tenant, id, grown, &quotas).await?;
+                    let limits = quota::limits(connection, tenant, &quotas).await?;
+                    let grown = quota::reserve(connection, tenant, id, grown, limits).await?;
                     row.write(connection, None, grown, None).await
                 })
             });

@@ -16,7 +16,7 @@ use super::{
     Error, Records, Result,
     image::{self, Image, signed},
 };
-use crate::{settings::text, storage::ObjectKey, tenant::TenantId};
+use crate::{database::Batch, settings::text, storage::ObjectKey, tenant::TenantId};
 
 /// `[quotas]`: the most that each tenant's images may come to.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -75,21 +75,11 @@ pub(super) fn removal(old: &Image) -> Growth {
 }
 
 /// Takes what has changed into the tenant's sums.
-pub(super) async fn settle(
-    connection: &mut AnyConnection,
-    tenant: &TenantId,
-    grown: Growth,
-) -> Result<()> {
+pub(super) fn settle(batch: Batch, tenant: &TenantId, grown: Growth) -> Batch {
     const SQL: &str = "\
         INSERT INTO usage (tenant, bytes, images) VALUES ($1, $2, $3) ON CONFLICT (tenant) DO UPDATE \
         SET bytes = usage.bytes + excluded.bytes, images = usage.images + excluded.images";
-    sqlx::query(SQL)
-        .bind(tenant.as_str())
-        .bind(grown.bytes)
-        .bind(grown.images)
-        .execute(connection)
-        .await?;
-    Ok(())
+    batch.statement(SQL).bind(tenant.as_str().to_owned()).bind(grown.bytes).bind(grown.images)
 }
 
 /// What an upload adds, as far as it is known: at least this, and at most that.
@@ -144,8 +134,8 @@ impl Limits {
     }
 }
 
-/// What an upload may reserve: as much of what is expected of it as the tenant's quota has room for,
-/// all other uploads' reservations counted. Until the transaction ends, no other of the
+/// What an upload may reserve within the tenant's `limits`: as much of what is expected of it as there
+/// is room for, all other uploads' reservations counted. Until the transaction ends, no other of the
 /// tenant's can reserve anything.
 ///
 /// # Errors
@@ -155,14 +145,13 @@ pub(super) async fn reserve(
     tenant: &TenantId,
     intent: Uuid,
     expected: Expected,
-    quotas: &Limits,
+    limits: Usage,
 ) -> Result<Growth> {
-    let limits = limits(connection, tenant, quotas).await?;
     if !limits.is_limited() {
         return Ok(expected.most);
     }
     // Changing nothing locks the row, in either dialect.
-    settle(connection, tenant, Growth::default()).await?;
+    settle(Batch::new(connection), tenant, Growth::default()).run(connection).await?;
     room(connection, tenant, intent, limits).await?.share(expected)
 }
 
@@ -212,22 +201,37 @@ impl Room {
     }
 }
 
+/// The columns that [`limits_of`] reads, of `usage` and `quotas`.
+macro_rules! limit_columns {
+    () => {
+        "CAST(COALESCE(usage.bytes, 0) AS BIGINT) AS bytes, \
+         CAST(COALESCE(usage.images, 0) AS BIGINT) AS images, quotas.tenant AS own, \
+         quotas.bytes AS max_bytes, quotas.images AS max_images"
+    };
+}
+pub(super) use limit_columns;
+
 /// The tenant's sums and limits: its own, else those of the settings.
-async fn limits(
+pub(super) async fn limits(
     connection: &mut AnyConnection,
     tenant: &TenantId,
     quotas: &Limits,
 ) -> Result<Usage> {
-    const SQL: &str = "\
-        SELECT CAST(COALESCE(usage.bytes, 0) AS BIGINT) AS bytes, \
-        CAST(COALESCE(usage.images, 0) AS BIGINT) AS images, quotas.tenant AS own, \
-        quotas.bytes AS max_bytes, quotas.images AS max_images \
-        FROM (SELECT CAST($1 AS TEXT) AS tenant) AS asked \
-        LEFT JOIN usage ON usage.tenant = asked.tenant LEFT JOIN quotas ON quotas.tenant = asked.tenant";
+    const SQL: &str = concat!(
+        "SELECT ",
+        limit_columns!(),
+        " FROM (SELECT CAST($1 AS TEXT) AS tenant) AS asked \
+         LEFT JOIN usage ON usage.tenant = asked.tenant LEFT JOIN quotas ON quotas.tenant = asked.tenant"
+    );
     let row = sqlx::query(SQL).bind(tenant.as_str()).fetch_one(connection).await?;
-    let usage = usage_of(&row, quotas)?;
-    quotas
-        .remember(tenant, row.try_get::<Option<String>, _>("own")?.is_some() && usage.is_limited());
+    limits_of(&row, tenant, quotas)
+}
+
+/// The tenant's sums and limits, as a row tells them.
+pub(super) fn limits_of(row: &AnyRow, tenant: &TenantId, quotas: &Limits) -> Result<Usage> {
+    let usage = usage_of(row, quotas)?;
+    let own = row.try_get::<Option<String>, _>("own")?.is_some();
+    quotas.remember(tenant, own && usage.is_limited());
     Ok(usage)
 }
 
@@ -292,15 +296,15 @@ impl Records {
         after: Option<&TenantId>,
         limit: u64,
     ) -> Result<Vec<(TenantId, Usage)>> {
-        const SQL: &str = "\
-            SELECT known.tenant, CAST(COALESCE(usage.bytes, 0) AS BIGINT) AS bytes, \
-            CAST(COALESCE(usage.images, 0) AS BIGINT) AS images, quotas.tenant AS own, \
-            quotas.bytes AS max_bytes, quotas.images AS max_images \
-            FROM (SELECT tenant FROM usage WHERE bytes <> 0 OR images <> 0 \
-            UNION SELECT tenant FROM quotas) AS known \
-            LEFT JOIN usage ON usage.tenant = known.tenant \
-            LEFT JOIN quotas ON quotas.tenant = known.tenant \
-            WHERE known.tenant > $1 ORDER BY known.tenant LIMIT $2";
+        const SQL: &str = concat!(
+            "SELECT known.tenant, ",
+            limit_columns!(),
+            " FROM (SELECT tenant FROM usage WHERE bytes <> 0 OR images <> 0 \
+             UNION SELECT tenant FROM quotas) AS known \
+             LEFT JOIN usage ON usage.tenant = known.tenant \
+             LEFT JOIN quotas ON quotas.tenant = known.tenant \
+             WHERE known.tenant > $1 ORDER BY known.tenant LIMIT $2"
+        );
         let after = after.map(|tenant| tenant.as_str().to_owned()).unwrap_or_default();
         let quotas = self.quotas();
         self.read(move |connection| {

@@ -2,15 +2,19 @@
 
 use std::time::SystemTime;
 
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Row};
 use uuid::Uuid;
 
 use super::{
-    Error, NewImage, Result,
+    Error, Image, NewImage, Result, Usage,
     image::{self, millis, signed},
-    quota::Growth,
+    quota::{self, Growth, Limits, limit_columns},
 };
-use crate::{storage::ObjectKey, tenant::TenantId};
+use crate::{
+    database::{Batch, ErrorKind},
+    storage::ObjectKey,
+    tenant::TenantId,
+};
 
 /// What an intent is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,54 +98,96 @@ impl Note {
 }
 
 /// Whose turn it is at a name, once it was asked for.
-#[derive(PartialEq)]
 pub(super) enum Lease {
     /// The asker's.
-    Taken,
+    Taken(Box<Standing>),
     /// That of a change that is under way.
     Anothers,
     /// That of a change that is to be settled.
     LeftOver,
 }
 
+/// What a lease is taken on.
+pub(super) struct Standing {
+    /// The image that has the name.
+    pub(super) old: Option<Image>,
+    /// The limits of its tenant.
+    pub(super) limits: Usage,
+}
+
+/// Asks for the lease of `key`, a name of this tenant, for the intent `id`.
 pub(super) async fn take_lease(
     connection: &mut AnyConnection,
+    tenant: &TenantId,
     key: &ObjectKey,
     id: Uuid,
+    quotas: &Limits,
 ) -> Result<Lease> {
     const TAKE: &str = "INSERT INTO leases (stored_name, intent) VALUES ($1, $2) ON CONFLICT (stored_name) DO NOTHING";
-    const LEFT: &str = "\
-        SELECT 1 FROM leases JOIN intents ON intents.id = leases.intent \
-        WHERE leases.stored_name = $1 AND intents.left_at IS NOT NULL";
-    let take = sqlx::query(TAKE).bind(key.as_str()).bind(id.to_string());
-    if take.execute(&mut *connection).await?.rows_affected() == 1 {
-        return Ok(Lease::Taken);
+    const LOOK: &str = concat!(
+        "SELECT leases.intent AS holder, intents.left_at AS left_at, ",
+        limit_columns!(),
+        ", images.* FROM leases LEFT JOIN intents ON intents.id = leases.intent \
+         LEFT JOIN images ON images.stored_name = leases.stored_name \
+         LEFT JOIN usage ON usage.tenant = $2 LEFT JOIN quotas ON quotas.tenant = $2 \
+         WHERE leases.stored_name = $1"
+    );
+    let id = id.to_string();
+    let looked = Batch::new(connection)
+        .statement(TAKE)
+        .bind(key.as_str().to_owned())
+        .bind(id.clone())
+        .statement(LOOK)
+        .bind(key.as_str().to_owned())
+        .bind(tenant.as_str().to_owned());
+    let rows = looked.run(connection).await?.rows;
+    // Given back in between.
+    let Some(row) = rows.first() else { return Ok(Lease::Anothers) };
+    if row.try_get::<String, _>("holder")? == id {
+        let old =
+            row.try_get::<Option<String>, _>("id")?.map(|_| Image::of_row(row)).transpose()?;
+        let limits = quota::limits_of(row, tenant, quotas)?;
+        return Ok(Lease::Taken(Box::new(Standing { old, limits })));
     }
-    let left = sqlx::query(LEFT).bind(key.as_str()).fetch_optional(connection).await?;
-    Ok(if left.is_some() { Lease::LeftOver } else { Lease::Anothers })
+    let left_at: Option<i64> = row.try_get("left_at")?;
+    Ok(if left_at.is_some() { Lease::LeftOver } else { Lease::Anothers })
 }
 
 /// Gives the lease back, and leaves a note only of parts that the store may have.
 pub(super) async fn give_up(connection: &mut AnyConnection, id: Uuid) -> Result<()> {
-    for sql in [
-        "DELETE FROM leases WHERE intent = $1",
-        "DELETE FROM intents WHERE id = $1 AND staged IS NULL",
-        "UPDATE intents SET size = NULL WHERE id = $1",
-    ] {
-        sqlx::query(sql).bind(id.to_string()).execute(&mut *connection).await?;
-    }
+    let id = id.to_string();
+    let all = Batch::new(connection)
+        .statement("DELETE FROM leases WHERE intent = $1")
+        .bind(id.clone())
+        .statement("DELETE FROM intents WHERE id = $1 AND staged IS NULL")
+        .bind(id.clone())
+        .statement("UPDATE intents SET size = NULL WHERE id = $1")
+        .bind(id);
+    all.run(connection).await?;
     Ok(())
 }
 
-/// Removes this owner's intent's row and its lease.
+/// Runs a batch, and removes this owner's intent's row and its lease.
 ///
 /// # Errors
-/// [`Error::Lost`] when there is none; the transaction must not be kept then.
-pub(super) async fn remove(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Result<()> {
-    const LEASE: &str = "DELETE FROM leases WHERE intent = $1";
-    const INTENT: &str = "DELETE FROM intents WHERE id = $1 AND owner = $2";
-    let id = id.to_string();
-    sqlx::query(LEASE).bind(&id).execute(&mut *connection).await?;
-    let removed = sqlx::query(INTENT).bind(&id).bind(owner.to_string()).execute(connection).await?;
-    if removed.rows_affected() == 0 { Err(Error::Lost) } else { Ok(()) }
+/// [`Error::Lost`] when the owner has no such intent; the transaction must not be kept then.
+pub(super) async fn run_and_remove(
+    batch: Batch,
+    connection: &mut AnyConnection,
+    id: Uuid,
+    owner: Uuid,
+) -> Result<()> {
+    let all = batch
+        .statement("DELETE FROM leases WHERE intent = $1")
+        .bind(id.to_string())
+        .statement("DELETE FROM intents WHERE id = $1 AND owner = $2")
+        .bind(id.to_string())
+        .bind(owner.to_string());
+    match all.run(connection).await.map_err(Error::from) {
+        Ok(outcome) if outcome.last_took_effect() => Ok(()),
+        Ok(_) => Err(Error::Lost),
+        // Whoever got the lease meanwhile has made a record of this name.
+        Err(Error::Database(error)) if error.kind() == ErrorKind::Taken => Err(Error::Lost),
+        Err(error) => Err(error),
+    }
 }
