@@ -20,6 +20,7 @@ use actix_web::{
     web::Bytes,
 };
 use pin_project_lite::pin_project;
+use smallvec::SmallVec;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
@@ -39,7 +40,7 @@ pub struct Labels(Rc<(RequestId, RefCell<LabelValues>)>);
 pub(super) struct LabelValues {
     pub(super) service: Option<Arc<str>>,
     pub(super) tenant: Option<Arc<str>>,
-    pub(super) fields: Vec<(HeaderName, HeaderValue)>,
+    pub(super) fields: SmallVec<[(HeaderName, HeaderValue); 2]>,
     pub(super) received: Option<u64>,
     pub(super) sent: Option<u64>,
 }

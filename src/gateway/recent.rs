@@ -15,25 +15,26 @@ const SHARDS: usize = 16;
 
 /// A map that keeps at least as many of its latest entries as it was made for, and at most about
 /// twice as many.
-pub struct Recent<K, V> {
-    shards: [Mutex<Shard<K, V>>; SHARDS],
-    hasher: RandomState,
+pub struct Recent<K, V, S = RandomState> {
+    shards: [Mutex<Shard<K, V, S>>; SHARDS],
+    hasher: S,
     /// Of a shard's half.
     capacity: usize,
 }
 
-struct Shard<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+struct Shard<K, V, S> {
+    young: HashMap<K, V, S>,
+    old: HashMap<K, V, S>,
 }
 
-impl<K: Eq + Hash, V: Clone> Recent<K, V> {
+impl<K: Eq + Hash, V: Clone, S: BuildHasher + Clone + Default> Recent<K, V, S> {
     /// A map for about so many entries.
     pub fn new(entries: usize) -> Self {
-        let shard = || Mutex::new(Shard { young: HashMap::new(), old: HashMap::new() });
+        let hasher = S::default();
+        let half = || HashMap::with_hasher(hasher.clone());
         Self {
-            shards: std::array::from_fn(|_| shard()),
-            hasher: RandomState::new(),
+            shards: std::array::from_fn(|_| Mutex::new(Shard { young: half(), old: half() })),
+            hasher,
             capacity: entries.div_ceil(SHARDS).max(1),
         }
     }
@@ -65,8 +66,12 @@ impl<K: Eq + Hash, V: Clone> Recent<K, V> {
         change: impl FnOnce(Option<&V>) -> Result<(T, V), E>,
     ) -> Result<T, E> {
         let mut shard = self.shard(&key);
-        let current = shard.young.get(&key).or_else(|| shard.old.get(&key));
-        let (answer, value) = change(current)?;
+        if let Some(value) = shard.young.get_mut(&key) {
+            let (answer, next) = change(Some(value))?;
+            *value = next;
+            return Ok(answer);
+        }
+        let (answer, value) = change(shard.old.get(&key))?;
         self.put(&mut shard, key, value);
         Ok(answer)
     }
@@ -78,22 +83,23 @@ impl<K: Eq + Hash, V: Clone> Recent<K, V> {
         shards.map(|shard| shard.young.len() + shard.old.len()).sum()
     }
 
-    fn shard<Q: ?Sized + Hash>(&self, key: &Q) -> MutexGuard<'_, Shard<K, V>> {
-        // The map within uses other bits, of a hash of its own.
-        let at = self.hasher.hash_one(key) as usize % SHARDS;
+    fn shard<Q: ?Sized + Hash>(&self, key: &Q) -> MutexGuard<'_, Shard<K, V, S>> {
+        // The map within goes by the lowest and the highest bits.
+        let at = (self.hasher.hash_one(key) >> 32) as usize % SHARDS;
         // A panic between two steps leaves at worst an entry too few.
         self.shards[at].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, shard: &mut Shard<K, V>, key: K, value: V) {
+    fn put(&self, shard: &mut Shard<K, V, S>, key: K, value: V) {
         if shard.young.len() >= self.capacity && !shard.young.contains_key(&key) {
-            shard.old = mem::take(&mut shard.young);
+            let fresh = HashMap::with_hasher(self.hasher.clone());
+            shard.old = mem::replace(&mut shard.young, fresh);
         }
         shard.young.insert(key, value);
     }
 }
 
-impl<K, V> fmt::Debug for Recent<K, V> {
+impl<K, V, S> fmt::Debug for Recent<K, V, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Recent").field("capacity", &self.capacity).finish_non_exhaustive()
     }
@@ -105,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_million_keys_take_no_more_than_was_set() {
-        let map = Recent::new(1000);
+        let map = Recent::<_, _>::new(1000);
         for key in 0..1_000_000_u64 {
             map.insert(key, key);
         }
@@ -116,7 +122,7 @@ mod tests {
 
     #[test]
     fn what_is_in_use_stays() {
-        let map = Recent::new(1000);
+        let map = Recent::<_, _>::new(1000);
         map.insert(u64::MAX, "used");
         for key in 0..100_000 {
             map.insert(key, "once");
@@ -126,7 +132,7 @@ mod tests {
 
     #[test]
     fn an_error_changes_nothing() {
-        let map = Recent::new(10);
+        let map = Recent::<_, _>::new(10);
         map.insert("a", 1);
         assert_eq!(map.replace("a", |value| Err::<((), _), _>(value.copied())), Err(Some(1)));
         assert_eq!(map.replace("a", |value| Ok::<_, ()>((value.copied(), 2))), Ok(Some(1)));

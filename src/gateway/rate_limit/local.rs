@@ -2,7 +2,7 @@
 //! up to clients, so how many are kept is bounded.
 
 use std::{
-    hash::{BuildHasher, Hash, RandomState},
+    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState},
     num::NonZeroU32,
 };
 
@@ -54,7 +54,27 @@ impl Local {
 }
 
 #[derive(Debug)]
-struct Store(Recent<u64, Nanos>);
+struct Store(Recent<u64, Nanos, BuildHasherDefault<Hashed>>);
+
+/// The hash of a key that is a hash already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 impl StateStore for Store {
     type Key = u64;
