@@ -120,18 +120,11 @@ impl Images {
             let deletions = images
                 .into_iter()
                 .map(|image| self.remove(image, Arc::new(|_: Option<&_>| Ok(()))));
-            let mut done = stream::iter(deletions).buffer_unordered(AT_ONCE);
-            while let Some(done) = done.next().await {
-                match done {
-                    Ok(()) => {
-                        erased.images += 1;
-                        tell(*erased);
-                    }
-                    // Others were faster.
-                    Err(Error::Records(records::Error::NotFound)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            let count = || {
+                erased.images += 1;
+                tell(*erased);
+            };
+            all_done(deletions, count).await?;
         }
     }
 
@@ -150,18 +143,11 @@ impl Images {
             erased.left += left.len() as u64;
             let deletions =
                 keys.into_iter().flatten().map(|key| self.remove_stray(&extent.tenant, key));
-            let mut done = stream::iter(deletions).buffer_unordered(AT_ONCE);
-            while let Some(done) = done.next().await {
-                match done {
-                    Ok(()) => {
-                        erased.objects += 1;
-                        tell(*erased);
-                    }
-                    // It has become an image's meanwhile.
-                    Err(Error::Records(records::Error::Taken)) => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            let count = || {
+                erased.objects += 1;
+                tell(*erased);
+            };
+            all_done(deletions, count).await?;
             after = page.next;
             if after.is_none() {
                 return Ok(());
@@ -175,6 +161,23 @@ impl Images {
         let recorded = self.records().recorded(&names).await?;
         Ok(objects.iter().filter(|object| !recorded.contains(&object.key)).collect())
     }
+}
+
+/// Waits for all deletions, some at a time, and counts those that took place.
+async fn all_done(
+    deletions: impl Iterator<Item = impl Future<Output = Result<(), Error>>>,
+    mut count: impl FnMut(),
+) -> Result<(), Error> {
+    let mut done = stream::iter(deletions).buffer_unordered(AT_ONCE);
+    while let Some(done) = done.next().await {
+        match done {
+            Ok(()) => count(),
+            // Others were faster: they deleted the image, or made the object one.
+            Err(Error::Records(records::Error::NotFound | records::Error::Taken)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Who asked for an erasure, for the audit log; nobody that is known: a command.
