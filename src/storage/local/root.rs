@@ -5,7 +5,7 @@
 
 use std::{
     collections::HashSet,
-    fs, io,
+    fs, io, mem,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::{
@@ -86,19 +86,20 @@ impl Root {
         if self.pruned.load(Ordering::SeqCst) != pruned {
             // The folder may be a new one of the same name that is not on the disk yet.
             self.forget(split(key).0);
-            self.folder_for_writing(key)?;
+            self.folder_for_writing(key)?.sync(self)?;
         }
         Ok(stat)
     }
 
     fn rename(&self, file: &Temporary, key: &ObjectKey, if_absent: bool) -> io::Result<()> {
-        let (folder, name) = self.folder_for_writing(key)?;
+        let target = self.folder_for_writing(key)?;
         if if_absent {
-            rename_if_absent(file, &folder, name)?;
+            rename_if_absent(file, &target.folder, target.name)?;
         } else {
-            rustix::fs::renameat(file.folder(), file.name(), &folder, name)?;
+            rustix::fs::renameat(file.folder(), file.name(), &target.folder, target.name)?;
         }
-        Ok(rustix::fs::fsync(&folder)?)
+        // Last: nobody prunes a folder with a file in it, however long this takes.
+        target.sync(self)
     }
 
     /// Removes the file, if it is there.
@@ -144,37 +145,33 @@ impl Root {
         }
     }
 
-    /// The same, made if it is missing, and on the disk for sure.
-    fn folder_for_writing<'k>(&self, key: &'k ObjectKey) -> io::Result<(OwnedFd, &'k str)> {
+    /// The same, made if it is missing.
+    fn folder_for_writing<'k>(&self, key: &'k ObjectKey) -> io::Result<Target<'k>> {
         let (parents, name) = split(key);
+        let mut target =
+            Target { folder: self.folder.try_clone()?, name, parents, above: Vec::new() };
         if self.is_durable(parents) {
-            match self.folder_of(key) {
+            match self.folder_at(parents) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => self.forget(parents),
-                found => return found,
+                found => return Ok(Target { folder: found?, ..target }),
             }
         }
-        let mut folder = self.folder.try_clone()?;
         for segment in parents.split_terminator('/') {
-            folder = match open_folder(folder.as_fd(), segment) {
+            let inner = match open_folder(target.folder.as_fd(), segment) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                    match rustix::fs::mkdirat(&folder, segment, Mode::from_raw_mode(0o777)) {
+                    let mode = Mode::from_raw_mode(0o777);
+                    match rustix::fs::mkdirat(&target.folder, segment, mode) {
                         Ok(()) | Err(Errno::EXIST) => {}
                         Err(e) => return Err(e.into()),
                     }
-                    let made = open_folder(folder.as_fd(), segment)?;
-                    rustix::fs::fsync(&folder)?;
-                    made
+                    open_folder(target.folder.as_fd(), segment)?
                 }
-                Ok(found) => {
-                    // Someone else may have made it just now, and not have come this far.
-                    rustix::fs::fsync(&folder)?;
-                    found
-                }
-                Err(e) => return Err(e),
+                found => found?,
             };
+            // Also where it was there: someone else may have made it just now.
+            target.above.push(mem::replace(&mut target.folder, inner));
         }
-        self.remember(parents);
-        Ok((folder, name))
+        Ok(target)
     }
 
     fn is_durable(&self, folder: &str) -> bool {
@@ -191,6 +188,29 @@ impl Root {
             durable.clear();
         }
         durable.insert(folder.into());
+    }
+}
+
+/// Where a file is to have its name.
+struct Target<'k> {
+    folder: OwnedFd,
+    name: &'k str,
+    /// The folder's path from the root.
+    parents: &'k str,
+    /// The folders above it, as far as it is not known that they are on the disk with it in them.
+    above: Vec<OwnedFd>,
+}
+
+impl Target<'_> {
+    /// Puts the folder on the disk with all that leads to it.
+    fn sync(self, root: &Root) -> io::Result<()> {
+        for folder in &self.above {
+            rustix::fs::fsync(folder)?;
+        }
+        if !self.above.is_empty() {
+            root.remember(self.parents);
+        }
+        Ok(rustix::fs::fsync(&self.folder)?)
     }
 }
 
