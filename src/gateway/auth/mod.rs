@@ -108,11 +108,11 @@ impl Authenticator {
         }
         match tokens.check(token) {
             Checked::Known(outcome) => self.known(outcome, client),
-            Checked::KeyMissing => {
+            Checked::KeyMissing(seen) => {
                 let (authenticator, token) = (self.clone(), token.to_owned());
                 Verdict::Asking(Box::pin(async move {
                     let outcome = match &authenticator.0.tokens {
-                        Some(tokens) => tokens.check_later(&token).await,
+                        Some(tokens) => tokens.check_later(&token, seen.as_ref()).await,
                         None => Err(Refusal::Malformed),
                     };
                     authenticator.counted(outcome, client)

@@ -75,12 +75,16 @@ impl Jwks {
         self.keys.load_full()
     }
 
-    /// Has the issuer asked, if it may be asked already, and waits for its answer, or for that of
-    /// a fetch under way.
-    pub(super) async fn ask_again(&self) {
+    /// Has the issuer asked for a key that is not among those in `seen`, if it may be asked already,
+    /// and waits for its answer, or for that of a fetch under way. Others may have come meanwhile.
+    pub(super) async fn ask_again(&self, seen: Option<&Arc<KeySet>>) {
         let mut fetches = self.fetches.subscribe();
         if !self.is_fetching.load(Ordering::SeqCst) {
-            let every = if self.keys.load().is_some() { ASK_EVERY } else { ASK_FIRST_EVERY };
+            let current = self.keys.load_full();
+            if current.as_ref().map(Arc::as_ptr) != seen.map(Arc::as_ptr) {
+                return;
+            }
+            let every = if current.is_some() { ASK_EVERY } else { ASK_FIRST_EVERY };
             if !self.may_ask(Instant::now(), every) {
                 return;
             }

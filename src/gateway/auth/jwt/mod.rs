@@ -61,8 +61,8 @@ struct Verified {
 pub enum Checked {
     /// It is known whether it is good.
     Known(Result<Principal, Refusal>),
-    /// Its key has to be fetched first, see [`Tokens::check_later`].
-    KeyMissing,
+    /// Its key is not among these and has to be fetched first, see [`Tokens::check_later`].
+    KeyMissing(Option<Arc<KeySet>>),
 }
 
 impl Tokens {
@@ -108,14 +108,14 @@ impl Tokens {
             Ok(asked) => asked,
             Err(refusal) => return Checked::Known(Err(refusal)),
         };
-        let Some(keys) = self.current_keys() else { return Checked::KeyMissing };
+        let Some(keys) = self.current_keys() else { return Checked::KeyMissing(None) };
         match (self.verify(token, &asked, &keys), &self.keys) {
             (Ok((principal, until)), _) => {
                 let verified = Verified { principal: principal.clone(), until, keys };
                 self.verified.insert(hash(token), verified);
                 Checked::Known(Ok(principal))
             }
-            (Err(Refusal::UnknownKey), Keys::Issuer(_)) => Checked::KeyMissing,
+            (Err(Refusal::UnknownKey), Keys::Issuer(_)) => Checked::KeyMissing(Some(keys)),
             (Err(refusal), _) => Checked::Known(Err(refusal)),
         }
     }
@@ -127,14 +127,18 @@ impl Tokens {
         }
     }
 
-    /// Checks a token whose key was missing, once the issuer has been asked for it.
-    pub async fn check_later(&self, token: &str) -> Result<Principal, Refusal> {
+    /// Checks a token whose key was not among those in `seen`, once the issuer has been asked for it.
+    pub async fn check_later(
+        &self,
+        token: &str,
+        seen: Option<&Arc<KeySet>>,
+    ) -> Result<Principal, Refusal> {
         if let Keys::Issuer(jwks) = &self.keys {
-            jwks.ask_again().await;
+            jwks.ask_again(seen).await;
         }
         match self.check(token) {
             Checked::Known(outcome) => outcome,
-            Checked::KeyMissing => Err(match &self.keys {
+            Checked::KeyMissing(_) => Err(match &self.keys {
                 Keys::Issuer(jwks) if jwks.current().is_none() => Refusal::KeysUnavailable,
                 _ => Refusal::UnknownKey,
             }),
