@@ -100,7 +100,7 @@ pub struct Principal(Arc<Authority>);
 
 #[derive(Debug)]
 struct Authority {
-    id: String,
+    id: Arc<str>,
     reach: Reach,
     scopes: Scopes,
 }
@@ -126,12 +126,17 @@ impl fmt::Display for Reach {
 impl Principal {
     /// A principal that the log knows by `id`.
     pub fn new(id: String, reach: Reach, scopes: Scopes) -> Self {
-        Self(Arc::new(Authority { id, reach, scopes }))
+        Self(Arc::new(Authority { id: id.into(), reach, scopes }))
     }
 
     /// What the log calls it; never a secret.
     pub fn id(&self) -> &str {
         &self.0.id
+    }
+
+    /// The same as text that can be kept without a copy.
+    pub fn shared_id(&self) -> Arc<str> {
+        Arc::clone(&self.0.id)
     }
 
     /// Whom it may act for.

@@ -40,6 +40,7 @@ pub struct Labels(Rc<(RequestId, RefCell<LabelValues>)>);
 pub(super) struct LabelValues {
     pub(super) service: Option<Arc<str>>,
     pub(super) tenant: Option<Arc<str>>,
+    pub(super) principal: Option<Arc<str>>,
     pub(super) fields: SmallVec<[(HeaderName, HeaderValue); 2]>,
     pub(super) received: Option<u64>,
     pub(super) sent: Option<u64>,
@@ -56,11 +57,17 @@ impl Labels {
         &self.0.0
     }
 
-    /// Tells the service and the tenant that a request was admitted for.
-    pub fn admitted(&self, service: Arc<str>, tenant: Option<Arc<str>>) {
+    /// Tells the service and the tenant that a request was admitted for, and who sent it.
+    pub fn admitted(
+        &self,
+        service: Arc<str>,
+        tenant: Option<Arc<str>>,
+        principal: Option<Arc<str>>,
+    ) {
         let mut values = self.0.1.borrow_mut();
         values.service = Some(service);
         values.tenant = tenant;
+        values.principal = principal;
     }
 
     /// Adds a field to the answer, whatever that turns out to be.
@@ -204,6 +211,7 @@ impl Drop for Access {
             path: self.uri.path(),
             service: labels.service.as_deref(),
             tenant: labels.tenant.as_deref(),
+            principal: labels.principal.as_deref(),
             status: self.status.as_u16(),
             problem,
             reason,

@@ -21,7 +21,7 @@ use super::{Admitted, Early, Gateway, Target, auth::API_KEY, relay::Relay};
 use crate::{
     edge::Labels,
     problem::{Kind, Problem},
-    tenant::{self, Tenant, TenantId},
+    tenant::{self, Principal, Tenant, TenantId},
 };
 
 /// What stands between [`Edge`](crate::edge::Edge) and an actix-web app with [`Gateway::scope`].
@@ -100,7 +100,8 @@ where
 /// Tells the access line and the answer what was settled.
 fn label(labels: &Labels, admitted: &mut Admitted) {
     let tenant = admitted.tenant.as_ref().map(TenantId::shared);
-    labels.admitted(Arc::clone(&admitted.service.name), tenant);
+    let principal = admitted.principal.as_ref().map(Principal::shared_id);
+    labels.admitted(Arc::clone(&admitted.service.name), tenant, principal);
     for (name, value) in admitted.counted.take().iter().flat_map(|counted| counted.fields()) {
         labels.answer_with(name, value);
     }

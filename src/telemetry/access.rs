@@ -38,6 +38,8 @@ pub struct AccessLine<'a> {
     pub service: Option<&'a str>,
     /// The tenant it was for.
     pub tenant: Option<&'a str>,
+    /// The principal that sent it, where credentials are asked for.
+    pub principal: Option<&'a str>,
     /// The status it was answered with.
     pub status: u16,
     /// The problem's slug, if it was answered with one.
@@ -95,6 +97,7 @@ impl AccessLine<'_> {
             (",\"path\":", Some(self.path)),
             (",\"service\":", self.service),
             (",\"tenant\":", self.tenant),
+            (",\"principal\":", self.principal),
             (",\"problem\":", self.problem),
             (",\"reason\":", self.reason),
         ];
@@ -142,6 +145,10 @@ impl AccessLine<'_> {
             if let Some(text) = text {
                 write!(to, " {name}={text}")?;
             }
+        }
+        if let Some(principal) = self.principal {
+            // A token may say anything.
+            write!(to, " principal={principal:?}")?;
         }
         if !self.complete {
             to.push_str(" incomplete");
@@ -198,6 +205,7 @@ mod tests {
         path: "/a\\b",
         service: Some("consumers"),
         tenant: None,
+        principal: Some("a\nb"),
         status: 201,
         problem: None,
         reason: None,
@@ -217,6 +225,7 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["request_id"], "id\"1");
         assert_eq!(value["path"], "/a\\b");
+        assert_eq!(value["principal"], "a\nb");
         assert_eq!(value["sent"], u64::MAX);
         assert_eq!(value["duration_us"], 1234);
         assert_eq!(value["peer"], "10.0.0.255");

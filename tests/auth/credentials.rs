@@ -3,7 +3,7 @@
 use super::{Guarded, UP, get, token};
 use crate::harness::App;
 use crate::harness::http::{Connection, Request};
-use crate::harness::issuer::Issuer;
+use crate::harness::issuer::{self, Issuer};
 use crate::harness::problem::assert_problem;
 use crate::harness::upstream::Upstream;
 
@@ -198,4 +198,14 @@ async fn an_upgrade_needs_a_credential_too() {
     let arrived = guarded.upstream.request();
     assert_eq!(arrived.header("upgrade").as_deref(), Some("websocket"));
     assert_eq!(credentials(&guarded.upstream), pairs(&[("x-tenant-id", "acme")]));
+}
+
+#[tokio::test]
+async fn the_access_line_names_the_principal_and_its_tenant() {
+    let guarded = Guarded::start().await;
+    assert_eq!(guarded.get(&token("acme")).await.status, 200);
+    assert_eq!(guarded.get("nonsense").await.status, 401);
+    let line = guarded.app.access_line(&format!("{UP}/x")).await;
+    assert_eq!(line["principal"], issuer::claims("acme")["sub"], "{line}");
+    assert_eq!(line["tenant"], "acme", "{line}");
 }
