@@ -10,7 +10,7 @@ source "$bench/peers.sh"
 cases=${CASES:-small post}
 read -r -a targets <<<"${TARGETS:-gatehouse gatehouse-warn gatehouse-limit gatehouse-jwt nginx nginx-log haproxy caddy envoy upstream}"
 workers=${WORKERS:-2}
-seconds=10
+seconds=${DURATION:-10}
 [[ -z $quick ]] || rounds=2 seconds=1
 
 port_of() {

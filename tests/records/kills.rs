@@ -16,7 +16,7 @@ use crate::harness::invariants::assert_settled;
 use crate::harness::journal::Journal;
 
 /// Kills of all tests together, unless the environment says otherwise.
-const KILLS: u32 = 210;
+const KILLS: u32 = 420;
 /// The most answers that a server gives, and the longest that it then lives, in milliseconds.
 const MOST_ANSWERS: u64 = 10;
 const LONGEST_REST: u64 = 60;
@@ -25,19 +25,19 @@ const SETTLED: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn nothing_is_lost_or_left_by_kills_on_files_and_sqlite() {
-    let kills = Kills { share: 110, between_checks: 5, large: 2 << 20 };
+    let kills = Kills { share: 210, between_checks: 5, large: 2 << 20 };
     kills.run(App::builder()).await;
 }
 
 #[tokio::test]
 async fn nothing_is_lost_or_left_by_kills_on_minio_and_sqlite() {
-    let kills = Kills { share: 60, between_checks: 20, large: 11 << 20 };
+    let kills = Kills { share: 120, between_checks: 20, large: 11 << 20 };
     kills.run(small_parts(App::builder().minio().await)).await;
 }
 
 #[tokio::test]
 async fn nothing_is_lost_or_left_by_kills_on_minio_and_postgres() {
-    let kills = Kills { share: 40, between_checks: 20, large: 11 << 20 };
+    let kills = Kills { share: 90, between_checks: 20, large: 11 << 20 };
     kills.run(small_parts(App::builder().minio().await.postgres().await)).await;
 }
 
