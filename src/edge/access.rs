@@ -57,8 +57,8 @@ impl Labels {
         &self.0.0
     }
 
-    /// Tells the service and the tenant that a request was admitted for, and who sent it.
-    pub fn admitted(
+    /// Tells the service and the tenant that a request is for, and who sent it.
+    pub fn settled(
         &self,
         service: Arc<str>,
         tenant: Option<Arc<str>>,
@@ -75,11 +75,11 @@ impl Labels {
         self.0.1.borrow_mut().fields.push((name, value));
     }
 
-    /// Sets the fields of every answer to the request.
+    /// Sets the fields of every answer to the request; once.
     pub(super) fn mark(&self, headers: &mut HeaderMap) {
         headers.insert(REQUEST_ID, self.request_id().value());
-        for (name, value) in &self.0.1.borrow().fields {
-            headers.insert(name.clone(), value.clone());
+        for (name, value) in self.0.1.borrow_mut().fields.drain(..) {
+            headers.insert(name, value);
         }
     }
 

@@ -4,7 +4,6 @@
 use std::{
     future::{Ready, ready},
     rc::Rc,
-    sync::Arc,
 };
 
 use actix_http::{HttpMessage as _, Request};
@@ -21,7 +20,7 @@ use super::{Admitted, Early, Gateway, Target, auth::API_KEY, relay::Relay};
 use crate::{
     edge::Labels,
     problem::{Kind, Problem},
-    tenant::{self, Principal, Tenant, TenantId},
+    tenant::{self, Tenant, TenantId},
 };
 
 /// What stands between [`Edge`](crate::edge::Edge) and an actix-web app with [`Gateway::scope`].
@@ -81,7 +80,7 @@ where
             };
             match outcome {
                 Ok(mut admitted) => {
-                    label(&labels, &mut admitted);
+                    admitted.label(&labels);
                     if let Target::Remote(upstream) = &admitted.service.target {
                         let answer = relay.forward(request, &admitted, upstream, &labels).await?;
                         return Ok(answer.map_into_right_body());
@@ -94,16 +93,6 @@ where
             }
             Ok(HttpResponse::from(app.call(request).await?).map_into_left_body())
         })
-    }
-}
-
-/// Tells the access line and the answer what was settled.
-fn label(labels: &Labels, admitted: &mut Admitted) {
-    let tenant = admitted.tenant.as_ref().map(TenantId::shared);
-    let principal = admitted.principal.as_ref().map(Principal::shared_id);
-    labels.admitted(Arc::clone(&admitted.service.name), tenant, principal);
-    for (name, value) in admitted.counted.take().iter().flat_map(|counted| counted.fields()) {
-        labels.answer_with(name, value);
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::tenant::Principal;
+use crate::{
+    edge::Labels,
+    tenant::{Principal, TenantId},
+};
 
 /// What the filter of `telemetry.log` calls it.
 const TARGET: &str = "gatehouse::audit";
@@ -37,30 +40,48 @@ impl Act {
     }
 }
 
-/// A request whose credential does not let it in.
+/// Whose a request is, as far as that is settled.
 #[derive(Clone, Debug)]
-pub struct Refused {
-    /// Why, in a word.
-    pub reason: &'static str,
-    /// Where it comes from.
-    pub client: Option<IpAddr>,
+pub struct About {
     /// The service that it is for.
     pub service: Arc<str>,
-    /// Who sent it, if the credential itself is good.
+    /// The tenant that it acts for.
+    pub tenant: Option<TenantId>,
+    /// Who sent it, if its credential is good.
     pub principal: Option<Principal>,
 }
 
+impl About {
+    /// Tells the access line.
+    pub fn label(&self, labels: &Labels) {
+        let tenant = self.tenant.as_ref().map(TenantId::shared);
+        let principal = self.principal.as_ref().map(Principal::shared_id);
+        labels.settled(Arc::clone(&self.service), tenant, principal);
+    }
+}
+
+/// A request that does not get to its service.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// Whose it is.
+    pub about: About,
+    /// Why, in a word, and where it comes from, if that is for its credential.
+    pub reason: Option<(&'static str, Option<IpAddr>)>,
+}
+
 impl Refused {
-    /// Writes the line.
-    pub fn tell(&self, request_id: &str) {
+    /// Tells the access line, and the audit log of a credential that does not let its sender in.
+    pub fn tell(&self, labels: &Labels) {
+        self.about.label(labels);
+        let Some((reason, client)) = self.reason else { return };
         tracing::info!(
             target: TARGET,
             event = "credential-refused",
-            reason = self.reason,
-            request_id,
-            client = self.client.map(tracing::field::display),
-            service = &*self.service,
-            principal = self.principal.as_ref().map(Principal::id),
+            reason,
+            request_id = labels.request_id().as_str(),
+            client = client.map(tracing::field::display),
+            service = &*self.about.service,
+            principal = self.about.principal.as_ref().map(Principal::id),
             "credential refused"
         );
     }

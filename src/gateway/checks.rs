@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{
     Admitted, AuthSettings, Early, RateLimitSettings, TrustedProxies,
-    audit::Refused,
+    audit::{About, Refused},
     auth::{Authenticator, Guesses, Refusal, Verdict},
     client,
     rate_limit::{Class, Count, Counted, Limits, Subject},
@@ -178,7 +178,7 @@ impl Checks {
 impl Case {
     /// What the gateway settles about it, but for the rate limit.
     fn admit(&self, principal: Option<Principal>) -> Result<Admitted, Early> {
-        let named = self.named.clone()?;
+        let named = self.named.clone().map_err(|kind| self.refuse_plainly(kind, None))?;
         let tenant = match &principal {
             None => named,
             Some(principal) => principal
@@ -186,7 +186,7 @@ impl Case {
                 .map_err(|_| self.refuse(&Refusal::OtherTenant, Some(principal)))?,
         };
         if tenant.is_none() && self.service.tenant_required {
-            return Err(Kind::TenantMissing.into());
+            return Err(self.refuse_plainly(Kind::TenantMissing, principal.as_ref()));
         }
         if let Some(principal) = &principal {
             let scopes = &self.service.required_scopes;
@@ -205,27 +205,38 @@ impl Case {
         })
     }
 
+    /// Refuses it for its credential.
     fn refuse(&self, refusal: &Refusal, principal: Option<&Principal>) -> Early {
-        Early::Refused(
-            Box::new(refusal.problem()),
-            Some(Box::new(Refused {
-                reason: refusal.word(),
-                client: self.client,
-                service: Arc::clone(&self.service.name),
-                principal: principal.cloned(),
-            })),
-        )
+        let reason = Some((refusal.word(), self.client));
+        self.refused(refusal.problem(), reason, principal)
+    }
+
+    /// Refuses it whatever its credential.
+    fn refuse_plainly(&self, kind: Kind, principal: Option<&Principal>) -> Early {
+        self.refused(kind.into(), None, principal)
+    }
+
+    fn refused(
+        &self,
+        problem: Problem,
+        reason: Option<(&'static str, Option<std::net::IpAddr>)>,
+        principal: Option<&Principal>,
+    ) -> Early {
+        let about = About {
+            service: Arc::clone(&self.service.name),
+            tenant: None,
+            principal: principal.cloned(),
+        };
+        Early::Refused(Box::new(problem), Box::new(Refused { about, reason }))
     }
 }
 
 /// A request that was counted, unless it is one too many.
 fn finish(admitted: Admitted, counted: Counted) -> Result<Admitted, Early> {
-    let Some(wait) = counted.wait else {
+    if counted.wait.is_none() {
         return Ok(Admitted { counted: Some(Box::new(counted)), ..admitted });
-    };
-    let mut problem = Problem::new(Kind::RateLimited).retry_after(wait);
-    for (name, value) in counted.fields() {
-        problem = problem.field(name, value);
     }
-    Err(Early::Refused(Box::new(problem), None))
+    let Admitted { service, tenant, principal, .. } = admitted;
+    let about = About { service: Arc::clone(&service.name), tenant, principal };
+    Err(Early::Refused(Box::new(counted.refusal()), Box::new(Refused { about, reason: None })))
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use actix_http::RequestHead;
-use actix_web::http::header::{FORWARDED, HeaderMap, HeaderValue, X_FORWARDED_FOR};
+use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, X_FORWARDED_FOR};
 
 use super::TrustedProxies;
 
@@ -26,22 +26,26 @@ pub fn address(head: &RequestHead, trusted: &TrustedProxies) -> Option<IpAddr> {
     Some(client)
 }
 
-/// The addresses of `X-Forwarded-For`, or else of `Forwarded` (RFC 7239, section 5.2), in their
-/// order; none for what is no address.
+/// The addresses of `X-Forwarded-For`, or where there is none of `Forwarded` (RFC 7239, section 5.2),
+/// in their order; none for what is no address.
 fn forwarded_for(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let lists = |name| headers.get_all(name).filter_map(|value: &HeaderValue| value.to_str().ok());
-    let plain: Vec<_> =
-        lists(X_FORWARDED_FOR).flat_map(|list| list.split(',')).map(parse).collect();
-    if !plain.is_empty() {
-        return plain;
+    // Nothing that a client writes into the one may have the other believed, which is all its own.
+    if headers.contains_key(X_FORWARDED_FOR) {
+        return elements(headers, X_FORWARDED_FOR).map(|node| node.and_then(parse)).collect();
     }
-    let pairs = lists(FORWARDED).flat_map(|list| list.split(',')).map(|element| {
-        element.split(';').find_map(|pair| {
+    let nodes = elements(headers, FORWARDED).map(|element| {
+        element?.split(';').find_map(|pair| {
             let (name, value) = pair.split_once('=')?;
             name.trim().eq_ignore_ascii_case("for").then_some(value)
         })
     });
-    pairs.map(|node| node.and_then(parse)).collect()
+    nodes.map(|node| node.and_then(parse)).collect()
+}
+
+/// The elements of a field's lists; none for what is no text.
+fn elements(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = Option<&str>> {
+    let lists = headers.get_all(name).map(HeaderValue::as_bytes);
+    lists.flat_map(|list| list.split(|byte| *byte == b',')).map(|node| str::from_utf8(node).ok())
 }
 
 /// An address, in quotes or brackets and with a port where there are any.
@@ -57,16 +61,15 @@ fn parse(node: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::HeaderName;
-
     use super::*;
 
     /// The client of a request by this peer with these fields, behind proxies of 10.0.0.0/8.
-    fn client(peer: &str, fields: &[(&'static str, &'static str)]) -> String {
+    fn client(peer: &str, fields: &[(&'static str, &str)]) -> String {
         let mut head = RequestHead::default();
         head.peer_addr = Some(std::net::SocketAddr::new(peer.parse().unwrap(), 1));
         for (name, value) in fields {
-            head.headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            head.headers.append(HeaderName::from_static(name), value);
         }
         let trusted = TrustedProxies(["10.0.0.0/8".parse().unwrap()].into());
         address(&head, &trusted).unwrap().to_string()
@@ -83,7 +86,9 @@ mod tests {
 
     #[test]
     fn what_the_client_wrote_itself_is_passed_over() {
-        let cases: [(&[(&'static str, &'static str)], &str); 9] = [
+        let cases: [(&[(&'static str, &str)], &str); 11] = [
+            (&[("x-forwarded-for", "ü, 192.0.2.9"), ("forwarded", "for=6.6.6.6")], "192.0.2.9"),
+            (&[("x-forwarded-for", "192.0.2.9, ü"), ("forwarded", "for=6.6.6.6")], "10.0.0.1"),
             (&[("x-forwarded-for", "6.6.6.6, 192.0.2.9")], "192.0.2.9"),
             (&[("x-forwarded-for", "6.6.6.6, 192.0.2.9, 10.0.0.7")], "192.0.2.9"),
             (&[("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.9")], "192.0.2.9"),

@@ -214,11 +214,20 @@ pub fn looks_like_upgrade(headers: &HeaderMap) -> bool {
 }
 
 /// The protocol that a request asks for, if it really does: `Upgrade`, and the token for it in
-/// `Connection`.
+/// `Connection`. HTTP, bare or in TLS, is not asked for: its requests in a tunnel would be nobody's
+/// to check.
 pub fn upgrade(headers: &HeaderMap) -> Option<&HeaderValue> {
     let mut protocols = headers.get_all(UPGRADE);
     let protocol = protocols.next()?;
-    (protocols.next().is_none() && connection_names(headers, "upgrade")).then_some(protocol)
+    let asks = protocols.next().is_none() && connection_names(headers, "upgrade");
+    let mut named = protocol.as_bytes().split(|byte| *byte == b',').map(|protocol| {
+        let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+        name.trim_ascii()
+    });
+    let is_http = named.any(|name| {
+        [&b"http"[..], b"h2", b"h2c", b"tls"].iter().any(|http| name.eq_ignore_ascii_case(http))
+    });
+    (asks && !is_http).then_some(protocol)
 }
 
 fn connection_names(headers: &HeaderMap, token: &str) -> bool {

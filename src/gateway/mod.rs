@@ -98,20 +98,14 @@ pub struct Gateway {
 enum Early {
     /// It is for no service, and why.
     NoService(Kind),
-    /// What it is told, and what the audit log is.
-    Refused(Box<Problem>, Option<Box<Refused>>),
+    /// What its sender is told, and what the logs are.
+    Refused(Box<Problem>, Box<Refused>),
     /// It only asks whether a page may send another.
     Preflight(Box<HttpResponse>),
 }
 
-impl From<Kind> for Early {
-    fn from(kind: Kind) -> Self {
-        Self::Refused(Box::new(kind.into()), None)
-    }
-}
-
 impl Early {
-    /// The answer. The audit log is told, if it is to be told.
+    /// The answer. The logs are told.
     ///
     /// # Errors
     /// Why the request is refused.
@@ -119,9 +113,7 @@ impl Early {
         match self {
             Self::NoService(kind) => Err(kind.into()),
             Self::Refused(problem, refused) => {
-                if let Some(refused) = refused {
-                    refused.tell(labels.request_id().as_str());
-                }
+                refused.tell(labels);
                 Err(*problem)
             }
             Self::Preflight(answer) => Ok(*answer),
@@ -142,6 +134,18 @@ struct Admitted {
     /// Where the rest of the path begins, behind the service's name and a slash; beyond the
     /// path's end if not even the slash is there.
     rest_at: usize,
+}
+
+impl Admitted {
+    /// Tells the access line and the answer what was settled.
+    fn label(&mut self, labels: &Labels) {
+        let tenant = self.tenant.as_ref().map(TenantId::shared);
+        let principal = self.principal.as_ref().map(Principal::shared_id);
+        labels.settled(Arc::clone(&self.service.name), tenant, principal);
+        for (name, value) in self.counted.take().into_iter().flat_map(|c| c.into_fields()) {
+            labels.answer_with(name, value);
+        }
+    }
 }
 
 impl Gateway {
@@ -198,10 +202,9 @@ impl Gateway {
             // The listener's own paths begin like a service's there.
             Err(Early::NoService(Kind::ServiceNotFound)) if self.prefix.is_empty() => Ok(()),
             Err(early) => early.answer(labels).map(drop),
-            Ok(admitted) if admitted.service.is_exceeded_by(head.headers()) => {
-                let counted = admitted.counted.iter().flat_map(|counted| counted.fields());
-                let problem = Problem::new(Kind::TooLarge);
-                Err(counted.fold(problem, |problem, (name, value)| problem.field(name, value)))
+            Ok(mut admitted) if admitted.service.is_exceeded_by(head.headers()) => {
+                admitted.label(labels);
+                Err(Kind::TooLarge.into())
             }
             Ok(admitted) => {
                 request.extensions_mut().insert(admitted);

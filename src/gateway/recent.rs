@@ -71,9 +71,16 @@ impl<K: Eq + Hash, V: Clone, S: BuildHasher + Clone + Default> Recent<K, V, S> {
             *value = next;
             return Ok(answer);
         }
-        let (answer, value) = change(shard.old.get(&key))?;
+        let (answer, value) = match shard.old.remove(&key) {
+            None => change(None).map(|(answer, value)| (Ok(answer), value))?,
+            // An error is a use, too.
+            Some(value) => match change(Some(&value)) {
+                Ok((answer, next)) => (Ok(answer), next),
+                Err(error) => (Err(error), value),
+            },
+        };
         self.put(&mut shard, key, value);
-        Ok(answer)
+        answer
     }
 
     /// How many entries there are, of which some may be forgotten soon.
@@ -127,6 +134,19 @@ mod tests {
         for key in 0..100_000 {
             map.insert(key, "once");
             assert_eq!(map.get(&u64::MAX), Some("used"), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_error_is_a_use() {
+        let map = Recent::<_, _>::new(1000);
+        map.insert(u64::MAX, "used");
+        for key in 0..100_000 {
+            map.insert(key, "once");
+            assert_eq!(
+                map.replace(u64::MAX, |value| Err::<((), _), _>(value.copied())),
+                Err(Some("used"))
+            );
         }
     }
 

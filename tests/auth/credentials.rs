@@ -3,7 +3,7 @@
 use super::{Guarded, UP, get, token};
 use crate::harness::App;
 use crate::harness::http::{Connection, Request};
-use crate::harness::issuer::{self, Issuer};
+use crate::harness::issuer::Issuer;
 use crate::harness::problem::assert_problem;
 use crate::harness::upstream::Upstream;
 
@@ -206,6 +206,12 @@ async fn the_access_line_names_the_principal_and_its_tenant() {
     assert_eq!(guarded.get(&token("acme")).await.status, 200);
     assert_eq!(guarded.get("nonsense").await.status, 401);
     let line = guarded.app.access_line(&format!("{UP}/x")).await;
-    assert_eq!(line["principal"], issuer::claims("acme")["sub"], "{line}");
+    assert_eq!(line["principal"], "jwt:tester", "{line}");
     assert_eq!(line["tenant"], "acme", "{line}");
+    // Also of who is not let in, as far as it is known.
+    let other = Request::get(&format!("{UP}/other")).bearer(&token("acme")).tenant("other");
+    assert_problem(&other.send(guarded.app.addr).await, "forbidden");
+    let line = guarded.app.access_line(&format!("{UP}/other")).await;
+    assert_eq!(line["service"], "up", "{line}");
+    assert_eq!(line["principal"], "jwt:tester", "{line}");
 }

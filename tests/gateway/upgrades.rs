@@ -236,3 +236,17 @@ async fn a_stop_ends_tunnels_that_are_quiet_and_waits_for_others() {
     assert_eq!(busy.rest().await, b"<bye\n");
     assert!(app.ended_within(Duration::from_secs(10)).await.success());
 }
+
+#[tokio::test]
+async fn no_upgrade_to_http_is_passed_on() {
+    let upstream = Upstream::ok().await;
+    let app = before(&upstream.url("")).await;
+    for protocol in ["h2c", "H2C", "h2", "HTTP/2.0", "TLS/1.3", "websocket, h2c", "h2c,websocket"] {
+        let mut client = Connection::open(app.addr).await;
+        client.send(asking_for(protocol)).await;
+        assert_eq!(client.response().await.status, 200, "{protocol}");
+        let asked = upstream.requests().pop().expect("the request, without its upgrade");
+        assert_eq!(asked.header("upgrade"), None, "{protocol}");
+        assert_ne!(asked.header("connection").as_deref(), Some("upgrade"), "{protocol}");
+    }
+}

@@ -1,6 +1,6 @@
 //! Guessing credentials: who is wrong too often is not listened to for a while.
 
-use super::{UP, get_by_token, guarded};
+use super::{UP, get_by_token, guarded, left, policy};
 use crate::harness::App;
 use crate::harness::builder::Builder;
 use crate::harness::http::Request;
@@ -37,10 +37,26 @@ async fn who_guesses_is_limited_by_address() {
         assert_problem(&answer, "rate-limited");
         let seconds: u64 = answer.header("retry-after").unwrap().parse().unwrap();
         assert!((1..=5).contains(&seconds), "{seconds}");
+        assert_eq!(policy(&answer, "failed_credentials"), [3, 15]);
+        assert_eq!(left(&answer, "failed_credentials"), [0, 15]);
     }
     assert_problem(&from("192.0.2.2", guess()).send(app.addr).await, "unauthenticated");
     assert_eq!(from("192.0.2.2", get_by_token("new")).send(app.addr).await.status, 200);
     assert_eq!(upstream.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_guesser_cannot_choose_its_address_behind_a_trusted_proxy() {
+    let (app, _issuer, _upstream) = guarded(guessing(3)).await;
+    for at in 0..6 {
+        // What the client wrote itself, and what the proxy added to it.
+        let guess = guess()
+            .header("forwarded", format!("for=192.0.2.{at}"))
+            .header("x-forwarded-for", "\u{fc}, 192.0.2.99");
+        let answer = guess.send(app.addr).await;
+        assert_problem(&answer, if at < 3 { "unauthenticated" } else { "rate-limited" });
+    }
+    assert_eq!(from("192.0.2.0", get_by_token("acme")).send(app.addr).await.status, 200);
 }
 
 #[tokio::test]

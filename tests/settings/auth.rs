@@ -31,6 +31,14 @@ fn there_is_one_source_of_keys() {
 }
 
 #[test]
+fn clocks_differ_by_whole_seconds_and_not_by_days() {
+    for leeway in ["500ms", "11m", "60000000d"] {
+        let settings = format!("{SECRET}leeway = \"{leeway}\"");
+        jwt_refused(&settings, &["auth.jwt.leeway", "whole seconds", "10m"]);
+    }
+}
+
+#[test]
 fn algorithms_fit_the_keys() {
     jwt_refused(&format!("{SECRET}algorithms = [\"RS256\"]"), &["auth.jwt.algorithms", "RS256"]);
     jwt_refused(

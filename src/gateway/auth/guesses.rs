@@ -1,12 +1,9 @@
 //! How many wrong credentials an address may send: who guesses is not listened to for a while.
 
-use std::{
-    net::IpAddr,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Instant};
 
 use crate::gateway::{
-    rate_limit::{self, Local, Rate},
+    rate_limit::{Counted, Limit, Rate, Subject, network},
     recent::Recent,
 };
 
@@ -16,34 +13,37 @@ const KEPT: usize = 16 * 1024;
 /// A limit of wrong credentials by address. Shared by all workers.
 #[derive(Debug)]
 pub struct Guesses {
-    limit: Local,
+    limit: Limit,
     waiting: Recent<IpAddr, Instant>,
 }
 
 impl Guesses {
     /// A limit of this rate.
     pub fn new(rate: Rate) -> Self {
-        Self { limit: Local::new(rate), waiting: Recent::new(KEPT) }
+        Self { limit: Limit::new("failed_credentials", rate), waiting: Recent::new(KEPT) }
     }
 
-    /// How long this client still has to wait until it is listened to.
-    pub fn wait(&self, client: IpAddr) -> Option<Duration> {
-        let until = self.waiting.get(&rate_limit::network(client))?;
-        until.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())
+    /// How long this client still has to wait until it is listened to, if it has to.
+    pub fn wait(&self, client: IpAddr) -> Option<Counted> {
+        let until = self.waiting.get(&network(client))?;
+        let wait = until.checked_duration_since(Instant::now()).filter(|wait| !wait.is_zero())?;
+        Some(self.limit.exceeded(wait))
     }
 
     /// A credential of this client's was wrong; how long it has to wait now, if that was one too
     /// many.
-    pub fn failed(&self, client: IpAddr) -> Option<Duration> {
-        let network = rate_limit::network(client);
-        let wait = self.limit.take(network).wait?;
-        self.waiting.insert(network, Instant::now() + wait);
-        Some(wait)
+    pub fn failed(&self, client: IpAddr) -> Option<Counted> {
+        let counted = self.limit.count_here(Subject { name: None, client: Some(client) });
+        let wait = counted.wait?;
+        self.waiting.insert(network(client), Instant::now() + wait);
+        Some(counted)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -55,8 +55,9 @@ mod tests {
             assert_eq!(guesses.failed(guesser), None);
         }
         assert_eq!(guesses.wait(guesser), None);
-        assert!(guesses.failed(guesser).is_some_and(|wait| wait <= Duration::from_secs(10)));
-        assert!(guesses.wait(guesser).is_some_and(|wait| wait > Duration::from_secs(9)));
+        let wait = |counted: Option<Counted>| counted.and_then(|counted| counted.wait).unwrap();
+        assert!(wait(guesses.failed(guesser)) <= Duration::from_secs(10));
+        assert!(wait(guesses.wait(guesser)) > Duration::from_secs(9));
         assert_eq!(guesses.wait(other), None);
     }
 }

@@ -6,6 +6,7 @@ use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 use super::jwt;
 use crate::{
+    gateway::rate_limit::Counted,
     problem::{Kind, Problem},
     tenant::Scopes,
 };
@@ -59,7 +60,7 @@ pub enum Refusal {
     /// It lacks one of these scopes.
     MissingScope(Scopes),
     /// Its sender has failed too often, and may try again in this time.
-    TooOften(Duration),
+    TooOften(Counted),
     /// The issuer's keys cannot be had.
     KeysUnavailable,
     /// The database that knows of it, or of its tenant, cannot be asked; the cause is for the log.
@@ -118,9 +119,10 @@ impl Refusal {
     /// What the client is told, with the challenge of RFC 6750, section 3.
     pub fn problem(&self) -> Problem {
         match self {
-            Self::TooOften(time) => Problem::new(Kind::RateLimited)
-                .detail("Too many credentials from here were wrong; wait for as long as Retry-After says.")
-                .retry_after(*time),
+            Self::TooOften(counted) => counted
+                .clone()
+                .refusal()
+                .detail("Too many credentials from here were wrong; wait for as long as Retry-After says."),
             Self::KeysUnavailable => Problem::new(Kind::UpstreamUnavailable)
                 .detail("Credentials cannot be checked right now; try again after the time in Retry-After.")
                 .retry_after(SOON),

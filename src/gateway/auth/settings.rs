@@ -18,6 +18,9 @@ use crate::{
 /// The shortest secret of HS256 in bytes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;
 
+/// The most that an issuer's clock may differ.
+const LONGEST_LEEWAY: Duration = Duration::from_secs(10 * 60);
+
 /// `[auth]`: how a request's tenant is established.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -249,6 +252,10 @@ impl JwtSettings {
                 let message = "is empty, so no token could be right; give its text, or remove it";
                 return Err(Invalid::new(format!("auth.jwt.{key}"), message));
             }
+        }
+        if self.leeway > LONGEST_LEEWAY || self.leeway.subsec_nanos() > 0 {
+            let message = "is the clocks' difference; write whole seconds, at most \"10m\"";
+            return Err(Invalid::new("auth.jwt.leeway", message));
         }
         self.key_source().map(drop)
     }

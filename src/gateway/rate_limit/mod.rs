@@ -26,7 +26,10 @@ pub use self::{
     settings::{Rate, RateLimitSettings},
 };
 use super::tenants::Rules;
-use crate::settings::Invalid;
+use crate::{
+    problem::{Kind, Problem},
+    settings::Invalid,
+};
 
 /// What quotas there are.
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -91,7 +94,7 @@ pub struct Decision {
 }
 
 /// A request that was counted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
     /// In which time it may come again, if it may not pass.
     pub wait: Option<Duration>,
@@ -100,9 +103,16 @@ pub struct Counted {
 }
 
 impl Counted {
+    /// What the sender of one too many is told.
+    pub fn refusal(self) -> Problem {
+        let problem = Problem::new(Kind::RateLimited).retry_after(self.wait.unwrap_or_default());
+        let fields = self.into_fields().into_iter();
+        fields.fold(problem, |problem, (name, value)| problem.field(name, value))
+    }
+
     /// The fields that every answer to the request carries.
-    pub fn fields(&self) -> [(HeaderName, HeaderValue); 2] {
-        [(POLICY, self.policy.clone()), (LEFT, self.left.clone())]
+    pub fn into_fields(self) -> [(HeaderName, HeaderValue); 2] {
+        [(POLICY, self.policy), (LEFT, self.left)]
     }
 }
 
@@ -220,7 +230,13 @@ impl Limit {
         Self { name, rate, policy: value(policy), local: Local::new(rate) }
     }
 
-    fn count_here(&self, subject: Subject<'_>) -> Counted {
+    /// What is told to whom has to wait so long.
+    pub fn exceeded(&self, wait: Duration) -> Counted {
+        self.counted(Decision { remaining: 0, wait: Some(wait) })
+    }
+
+    /// Counts a request within this process.
+    pub fn count_here(&self, subject: Subject<'_>) -> Counted {
         self.counted(self.local.take(subject))
     }
 
@@ -248,8 +264,8 @@ fn value(text: String) -> HeaderValue {
 mod tests {
     use super::*;
 
-    fn text(counted: &Counted) -> [String; 2] {
-        counted.fields().map(|(_, value)| value.to_str().unwrap().to_owned())
+    fn text(counted: Counted) -> [String; 2] {
+        counted.into_fields().map(|(_, value)| value.to_str().unwrap().to_owned())
     }
 
     #[test]
@@ -257,8 +273,8 @@ mod tests {
         let limit = Limit::new("reads", Rate { per_second: 0.4, burst: 3 });
         let counted = |remaining| limit.counted(Decision { remaining, wait: None });
         let policy = "\"reads\";q=3;w=8".to_owned();
-        assert_eq!(text(&counted(2)), [policy.clone(), "\"reads\";r=2;t=3".to_owned()]);
-        assert_eq!(text(&counted(0)), [policy, "\"reads\";r=0;t=8".to_owned()]);
+        assert_eq!(text(counted(2)), [policy.clone(), "\"reads\";r=2;t=3".to_owned()]);
+        assert_eq!(text(counted(0)), [policy, "\"reads\";r=0;t=8".to_owned()]);
     }
 
     #[test]

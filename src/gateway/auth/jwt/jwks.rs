@@ -2,14 +2,12 @@
 //! a token names a key that is not among them; kept while the issuer is down.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwapOption;
+use futures_util::FutureExt as _;
 use http::Uri;
 use tokio::{
     sync::{Notify, watch},
@@ -47,9 +45,17 @@ pub(super) struct Jwks {
     keys: ArcSwapOption<KeySet>,
     /// Counts the fetches that have ended.
     fetches: watch::Sender<u64>,
-    is_fetching: AtomicBool,
     wanted: Notify,
-    asked: Mutex<Option<Instant>>,
+    asking: Mutex<Asking>,
+}
+
+/// Whether and when the issuer is asked.
+#[derive(Debug)]
+struct Asking {
+    /// A fetch is under way, or about to begin.
+    is_fetching: bool,
+    /// When unknown keys last had the issuer asked.
+    asked: Option<Instant>,
 }
 
 impl Jwks {
@@ -62,9 +68,8 @@ impl Jwks {
             fetch: Fetch::of(url)?,
             keys: ArcSwapOption::empty(),
             fetches: watch::Sender::new(0),
-            is_fetching: AtomicBool::new(true),
             wanted: Notify::new(),
-            asked: Mutex::new(None),
+            asking: Mutex::new(Asking { is_fetching: true, asked: None }),
         });
         tokio::spawn(Arc::clone(&jwks).keep());
         Ok(jwks)
@@ -78,32 +83,28 @@ impl Jwks {
     /// Has the issuer asked for a key that is not among those in `seen`, if it may be asked already,
     /// and waits for its answer, or for that of a fetch under way. Others may have come meanwhile.
     pub(super) async fn ask_again(&self, seen: Option<&Arc<KeySet>>) {
-        let mut fetches = self.fetches.subscribe();
-        if !self.is_fetching.load(Ordering::SeqCst) {
-            let current = self.keys.load_full();
-            if current.as_ref().map(Arc::as_ptr) != seen.map(Arc::as_ptr) {
-                return;
+        let mut fetches = {
+            let mut asking = self.asking();
+            // Of those that end from now on.
+            let fetches = self.fetches.subscribe();
+            if !asking.is_fetching {
+                let current = self.keys.load_full();
+                let every = if current.is_some() { ASK_EVERY } else { ASK_FIRST_EVERY };
+                let have_come = current.as_ref().map(Arc::as_ptr) != seen.map(Arc::as_ptr);
+                if have_come || asking.asked.is_some_and(|last| last.elapsed() < every) {
+                    return;
+                }
+                *asking = Asking { is_fetching: true, asked: Some(Instant::now()) };
+                self.wanted.notify_one();
             }
-            let every = if current.is_some() { ASK_EVERY } else { ASK_FIRST_EVERY };
-            if !self.may_ask(Instant::now(), every) {
-                return;
-            }
-            // From here on, so that whoever comes next waits for it too.
-            self.is_fetching.store(true, Ordering::SeqCst);
-            self.wanted.notify_one();
-        }
+            fetches
+        };
         // Without an answer the keys are what they were.
         let _ = timeout(PATIENCE, fetches.changed()).await;
     }
 
-    /// Whether the last time is so long ago; then this is the last time.
-    fn may_ask(&self, now: Instant, every: Duration) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = asked.is_none_or(|last| now.saturating_duration_since(last) >= every);
-        if may {
-            *asked = Some(now);
-        }
-        may
+    fn asking(&self) -> MutexGuard<'_, Asking> {
+        self.asking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn keep(self: Arc<Self>) {
@@ -132,11 +133,16 @@ impl Jwks {
                         AGAIN.saturating_mul(1 << (failures - 1).min(6)).min(AGAIN_AT_MOST)
                     }
                 };
-            self.is_fetching.store(false, Ordering::SeqCst);
-            self.fetches.send_modify(|count| *count += 1);
+            {
+                let mut asking = self.asking();
+                asking.is_fetching = false;
+                self.fetches.send_modify(|count| *count += 1);
+            }
             // Early ends are wanted.
             let _ = timeout(pause, self.wanted.notified()).await;
-            self.is_fetching.store(true, Ordering::SeqCst);
+            self.asking().is_fetching = true;
+            // Who wanted it just when the pause was over gets this one.
+            let _ = self.wanted.notified().now_or_never();
         }
     }
 
