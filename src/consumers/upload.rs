@@ -333,7 +333,7 @@ async fn commit_recorded(
 ) -> Result<Image, Error> {
     let prepared = intent.prepare(new, check).await?;
     fault::point("commit.prepared");
-    let stored = match upload.finish(commit).await {
+    let stored = match intent.while_held(upload.finish(commit)).await? {
         Ok(stored) => stored,
         Err(error) => {
             // Else it has to be found out what came of it.

@@ -117,13 +117,14 @@ async fn write_group(
     if let Err(error) = connection.execute("BEGIN IMMEDIATE; SAVEPOINT job").await {
         return first.fail(error.into());
     }
-    let (mut answers, mut ended) = (Vec::new(), Ok(()));
+    let (mut answers, mut ended, mut jobs_run) = (Vec::new(), Ok(()), 0);
     let mut next = Some(first);
     while let Some(job) = next.take() {
+        jobs_run += 1;
         let answer = job.run(connection).await;
         let kept = answer.is_some();
         answers.extend(answer);
-        if answers.len() < GROUP {
+        if jobs_run < GROUP {
             next = jobs.try_recv().ok();
         }
         let end = match (kept, next.is_some()) {

@@ -321,8 +321,11 @@ async fn prepare(connection: &mut AnyConnection, dialect: Dialect) -> sqlx::Resu
             }
             // A statement that waits for ever holds a connection and its locks.
             Dialect::Postgres => {
+                // Each statement sees what was committed before it, whatever the database's default is:
+                // who waited for a row looks at what became of it.
                 "SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '30s'; \
-                 SET client_min_messages = warning"
+                 SET client_min_messages = warning; \
+                 SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED"
             }
         })
         .await?;

@@ -3,12 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
 
 use crate::harness::builder::Builder;
+use crate::harness::http::Connection;
 use crate::harness::invariants::assert_settled;
 use crate::harness::journal::{Content, Journal};
-use crate::harness::{App, images, upload};
+use crate::harness::problem::assert_problem;
+use crate::harness::{App, images, minio, upload};
 
 use super::load;
 
@@ -77,6 +81,52 @@ async fn deaths_before_two_references_to_one_name_are_written_down_are_settled()
     app.set_env("GATEHOUSE_FAULT", "");
     app.start().await;
     assert_settled(&app, &journal, Duration::from_secs(60)).await;
+}
+
+#[tokio::test]
+async fn who_was_taken_for_dead_changes_nothing_any_more() {
+    let store = minio().await;
+    let bucket = store.fresh_bucket().await;
+    let builder = App::builder().s3(store, &bucket).postgres().await;
+    let journal = Journal::default();
+    for point in ["commit.prepared", "delete.prepared"] {
+        let name = format!("{point}.jpg");
+        let under_way = journal.upload(&key(&name), &images::jpeg(1, 1, 700));
+        let fault = format!("{point}:hold=held");
+        let stopped = builder.clone().env("GATEHOUSE_FAULT", &fault).start().await;
+        let other = builder.clone().start().await;
+        let first = upload::main_job(&name, &images::jpeg(1, 1, 700)).send(other.addr).await;
+        under_way.answered(Some(&first));
+
+        let id = first.json()["id"].as_str().expect("id").to_owned();
+        let request = match point {
+            "delete.prepared" => load::deletion(&id),
+            _ => upload::main_job(&name, &images::jpeg(2, 2, 800)),
+        };
+        let mut asking = Connection::open(stopped.addr).await;
+        asking.send([request.head_bytes(stopped.addr), request.body_bytes()].concat()).await;
+        let held = stopped.folder().join("held");
+        while !held.exists() {
+            assert!(asking.is_silent_for(Duration::from_millis(5)).await, "it is not held");
+        }
+        stopped.signal("STOP");
+        let under_way = journal.upload(&key(&name), &images::jpeg(3, 3, 900));
+        // The other takes over what the stopped one has begun once it takes it for dead.
+        let until = Instant::now() + Duration::from_secs(60);
+        let last = loop {
+            let last = upload::main_job(&name, &images::jpeg(3, 3, 900)).send(other.addr).await;
+            if last.status == 201 || Instant::now() > until {
+                break last;
+            }
+            sleep(Duration::from_millis(200)).await;
+        };
+        assert_eq!(last.status, 201, "{point}: {}", last.text());
+        under_way.answered(Some(&last));
+        std::fs::remove_file(held).unwrap();
+        stopped.signal("CONT");
+        assert_problem(&asking.response().await, "storage-unavailable");
+        assert_settled(&other, &journal, Duration::from_secs(60)).await;
+    }
 }
 
 /// A change that is asked for, and what has to come of it.

@@ -273,7 +273,7 @@ async fn delete_prepared(
     key: &ObjectKey,
 ) -> Result<(), Error> {
     fault::point("delete.prepared");
-    storage.delete(key).await?;
+    intent.while_held(storage.delete(key)).await??;
     fault::point("delete.removed");
     intent.complete_deletion().await?;
     fault::point("delete.recorded");

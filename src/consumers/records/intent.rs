@@ -207,6 +207,14 @@ impl Intent {
         Prepared { prospect: Prospect { tenant, key, new, old, written_at }, _turn: turn }
     }
 
+    /// Does `work`, see [`Records::while_held`].
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the intent is another's, or may soon be.
+    pub async fn while_held<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        self.records.while_held(self.id, work).await
+    }
+
     /// Makes the record say what the store now has. Its object is `stored`.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::{
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::{Records, Result, image::millis};
+use super::{Error, Records, Result, image::millis};
 use crate::database::{Dialect, Role};
 
 /// How often a process shows that it lives.
@@ -20,6 +20,8 @@ pub(super) const BEAT: Duration = Duration::from_secs(5);
 const DEAD_AFTER: Duration = Duration::from_secs(20);
 /// Who has not shown so for that long does before it begins what others must not overtake.
 const ALIVE_FOR: Duration = Duration::from_secs(12);
+/// Who has not shown so for that long breaks off what others must not overtake.
+const HELD_FOR: Duration = Duration::from_secs(18);
 
 /// This process, as the others see it.
 pub(super) struct Owner {
@@ -77,6 +79,45 @@ impl Records {
             self.beat().await?;
         }
         Ok(())
+    }
+
+    /// Does `work`, which changes the object of the intent `id`'s name, as long as nobody can take
+    /// the intent over: breaks it off where this process cannot show any more that it lives.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the intent is another's, or may soon be.
+    pub(super) async fn while_held<T>(&self, id: Uuid, work: impl Future<Output = T>) -> Result<T> {
+        if !self.beats() {
+            return Ok(work.await);
+        }
+        if !self.seen_within(ALIVE_FOR) {
+            self.beat().await?;
+            self.check_owner(id).await?;
+        }
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            () = self.lapsed() => Err(Error::Lost),
+        }
+    }
+
+    async fn check_owner(&self, id: Uuid) -> Result<()> {
+        const SQL: &str = "SELECT 1 FROM intents WHERE id = $1 AND owner = $2";
+        let owner = self.owner_id();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let own = sqlx::query(SQL).bind(id.to_string()).bind(owner.to_string());
+                own.fetch_optional(connection).await?.map(drop).ok_or(Error::Lost)
+            })
+        })
+        .await
+    }
+
+    /// Ends when others are about to take this process for dead.
+    async fn lapsed(&self) {
+        while let Some(seen) = self.last_seen().filter(|seen| seen.elapsed() < HELD_FOR) {
+            tokio::time::sleep(HELD_FOR.saturating_sub(seen.elapsed())).await;
+        }
     }
 
     /// Whether it showed that it lives no longer ago than that.

@@ -127,7 +127,7 @@ impl Reconciler {
 
     async fn settle(&self, left: &Left) -> std::result::Result<(), Settling> {
         if left.kind == Kind::Deletion {
-            self.storage.delete(&left.key).await?;
+            self.records.while_held(left.id, self.storage.delete(&left.key)).await??;
             self.records.complete_deletion(left.id).await?;
             return Ok(());
         }
