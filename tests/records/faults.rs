@@ -111,7 +111,8 @@ async fn who_was_taken_for_dead_changes_nothing_any_more() {
         }
         stopped.signal("STOP");
         let under_way = journal.upload(&key(&name), &images::jpeg(3, 3, 900));
-        // The other takes over what the stopped one has begun once it takes it for dead.
+        // So long it takes until the other takes it for dead. Before that, uploads would wait.
+        sleep(Duration::from_secs(26)).await;
         let until = Instant::now() + Duration::from_secs(60);
         let last = loop {
             let last = upload::main_job(&name, &images::jpeg(3, 3, 900)).send(other.addr).await;
