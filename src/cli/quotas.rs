@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 use super::{Failed, failed, tenants::tenant};
 use crate::{
     app::Maintenance,
-    consumers::{
-        Quotas,
-        records::{Records, Usage as Known},
-    },
+    consumers::records::{OwnLimit, OwnQuotas, Records, Usage as Known},
     database::Database,
     settings::Settings,
     tenant::TenantId,
@@ -21,7 +18,7 @@ const PAGE: u64 = 500;
 
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-What is not named stays as it is. Servers go by the new quota from the next upload on.
+What is not named stays as it is: the settings', where it never was. Servers go by the new quota from the next upload on.
 
 Examples:
   gatehouse tenants set-quota acme --bytes 100GiB --images 1000000
@@ -33,10 +30,10 @@ pub(super) struct SetQuota {
     tenant: TenantId,
     /// The most bytes of all images together, such as 100GiB; or 'unlimited'
     #[arg(long, value_name = "SIZE", value_parser = bytes, required_unless_present_any = ["images", "none"])]
-    bytes: Option<Limit>,
+    bytes: Option<OwnLimit>,
     /// The most images; or 'unlimited'
     #[arg(long, value_name = "NUMBER", value_parser = images)]
-    images: Option<Limit>,
+    images: Option<OwnLimit>,
     /// Take the tenant's own quota away
     #[arg(long, conflicts_with_all = ["bytes", "images"])]
     none: bool,
@@ -56,24 +53,20 @@ pub(super) struct Usage {
     json: bool,
 }
 
-/// A limit among the arguments; none: unlimited.
-#[derive(Clone, Copy, Debug)]
-struct Limit(Option<u64>);
-
-fn bytes(text: &str) -> Result<Limit, String> {
+fn bytes(text: &str) -> Result<OwnLimit, String> {
     limit(text, |text| text.parse().ok().map(|size: ByteSize| size.as_u64()))
         .ok_or_else(|| "use a size such as 100GiB, or 'unlimited'".to_owned())
 }
 
-fn images(text: &str) -> Result<Limit, String> {
+fn images(text: &str) -> Result<OwnLimit, String> {
     limit(text, |text| text.replace('_', "").parse().ok())
         .ok_or_else(|| "use a whole number, or 'unlimited'".to_owned())
 }
 
-fn limit(text: &str, parse: impl Fn(&str) -> Option<u64>) -> Option<Limit> {
+fn limit(text: &str, parse: impl Fn(&str) -> Option<u64>) -> Option<OwnLimit> {
     match text {
-        "unlimited" => Some(Limit(None)),
-        text => parse(text).filter(|number| i64::try_from(*number).is_ok()).map(Some).map(Limit),
+        "unlimited" => Some(OwnLimit(None)),
+        text => parse(text).filter(|number| i64::try_from(*number).is_ok()).map(Some).map(OwnLimit),
     }
 }
 
@@ -87,15 +80,7 @@ pub(super) async fn set(
     settings: &Settings,
 ) -> Result<String, Failed> {
     let (tenant, records) = (command.tenant, Maintenance::records(database, settings));
-    let own = if command.none {
-        None
-    } else {
-        let known = records.usage(&tenant).await.map_err(failed)?;
-        Some(Quotas {
-            bytes: command.bytes.map_or(known.max_bytes, |limit| limit.0).map(ByteSize::b),
-            images: command.images.map_or(known.max_images, |limit| limit.0),
-        })
-    };
+    let own = (!command.none).then_some(OwnQuotas { bytes: command.bytes, images: command.images });
     records.set_quotas(&tenant, own).await.map_err(failed)?;
     let known = records.usage(&tenant).await.map_err(failed)?;
     let whose = if command.none { " (the settings' quota)" } else { "" };

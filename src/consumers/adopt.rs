@@ -248,7 +248,7 @@ impl Adopter {
             Err(error) => return Err(error.into()),
         };
         fault::point("adopt.prepared");
-        let head = match self.storage.head(&found.key).await {
+        let head = match self.secured(&found.key).await {
             Ok(head) if head.etag == found.etag => head,
             Ok(_) => return self.leave(&intent).await,
             Err(error) if error.kind() == ErrorKind::NotFound => return self.leave(&intent).await,
@@ -260,6 +260,12 @@ impl Adopter {
         let stored = storage::Stored { etag: head.etag, size: head.size };
         intent.complete(prepared, stored).await?;
         Ok(Outcome::Adopted(seen.size))
+    }
+
+    /// What is there, once it is sure to stay.
+    async fn secured(&self, key: &ObjectKey) -> storage::Result<storage::Head> {
+        self.storage.secure(key).await?;
+        self.storage.head(key).await
     }
 
     async fn leave(&self, intent: &records::Intent) -> Result<Outcome, Error> {

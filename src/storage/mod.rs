@@ -96,6 +96,13 @@ pub trait Storage: Send + Sync {
     /// is writing.
     fn abort(&self, key: &ObjectKey, reference: &str) -> BoxFuture<'_, Result<()>>;
 
+    /// Makes sure that an object which others put there outlives the loss of power, as one does
+    /// that [`Upload::finish`] told of.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when there is none.
+    fn secure(&self, key: &ObjectKey) -> BoxFuture<'_, Result<()>>;
+
     /// How long what was sent to the store may still take effect after its sender is gone.
     fn settles_within(&self) -> Duration;
 

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use crate::harness::builder::Builder;
 use crate::harness::http::Connection;
-use crate::harness::invariants::assert_settled;
+use crate::harness::invariants::{Violation, assert_settled, violations};
 use crate::harness::journal::{Content, Journal};
 use crate::harness::problem::assert_problem;
 use crate::harness::{App, images, minio, upload};
@@ -81,6 +81,27 @@ async fn deaths_before_two_references_to_one_name_are_written_down_are_settled()
     app.set_env("GATEHOUSE_FAULT", "");
     app.start().await;
     assert_settled(&app, &journal, Duration::from_secs(60)).await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_settled_late_spares_what_came_since() {
+    let mut app = App::builder().env("GATEHOUSE_FAULT", "delete.prepared:abort").start().await;
+    let stored = upload::main_job("a.jpg", &images::jpeg(1, 1, 700)).send(app.addr).await;
+    let request = load::deletion(stored.json()["id"].as_str().expect("id"));
+    assert!(load::send(&request, app.addr).await.is_none());
+    app.ended_within(Duration::from_secs(5)).await;
+    // As after a restore: the store is newer than the database.
+    let newer = images::jpeg(2, 2, 800);
+    std::fs::write(app.root().join(key("a.jpg")), &newer).unwrap();
+    app.set_env("GATEHOUSE_FAULT", "");
+    app.start().await;
+    let until = Instant::now() + Duration::from_secs(60);
+    let stray = [Violation::NoRecord { key: key("a.jpg") }];
+    while violations(&app, &Journal::default()).await != stray {
+        assert!(Instant::now() < until, "the deletion is not settled: {}", app.log_text());
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(std::fs::read(app.root().join(key("a.jpg"))).unwrap(), newer);
 }
 
 #[tokio::test]

@@ -39,6 +39,21 @@ async fn a_tenants_own_quota_holds_from_the_next_upload_on() {
 }
 
 #[tokio::test]
+async fn what_a_quota_does_not_name_is_the_settings() {
+    let mut app = App::builder().set("QUOTAS__IMAGES", "1").start().await;
+    let told = app.run(&["tenants", "set-quota", "acme", "--bytes", "1MiB"]);
+    assert!(succeeded(&told).starts_with("acme may have 1.0 MiB in 1 image; it has "));
+    app.kill();
+    app.set_env("GATEHOUSE__QUOTAS__IMAGES", "2");
+    app.start().await;
+    let image = jpeg(4, 4, 100);
+    for name in ["a.jpg", "b.jpg"] {
+        assert_eq!(put(name, &image).send(app.addr).await.status, 201);
+    }
+    assert_problem(&put("c.jpg", &image).send(app.addr).await, "quota-exceeded");
+}
+
+#[tokio::test]
 async fn a_tenants_own_quota_wins_over_the_settings() {
     let app = App::builder().set("QUOTAS__IMAGES", "1").start().await;
     let image = jpeg(4, 4, 100);

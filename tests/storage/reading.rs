@@ -23,6 +23,7 @@ pub(super) async fn contract(subject: &Subject) {
     step("a listing goes on page by page", pages(subject)).await;
     step("nothing is aborted where nothing was begun", aborts_nothing(subject)).await;
     step("pruning removes no object", prunes(subject)).await;
+    step("what is there can be secured", secures(subject)).await;
 }
 
 async fn heads(subject: &Subject) {
@@ -219,6 +220,13 @@ async fn prunes(subject: &Subject) {
         assert_eq!(subject.get("acme/prunes/a/b").await, "stays");
     }
     assert_eq!(subject.storage.prune("../").await.unwrap_err().kind(), ErrorKind::Internal);
+}
+
+async fn secures(subject: &Subject) {
+    let key = ObjectKey::parse("acme/secures/a").unwrap();
+    subject.put(key.as_str(), b"stays").await.unwrap();
+    subject.storage.secure(&key).await.unwrap();
+    assert_eq!(subject.get(key.as_str()).await, "stays");
 }
 
 /// All objects below a prefix, page by page.

@@ -207,7 +207,8 @@ impl Intent {
         Prepared { prospect: Prospect { tenant, key, new, old, written_at }, _turn: turn }
     }
 
-    /// Does `work`, see [`Records::while_held`].
+    /// Does `work`, which changes the object of this intent's name, as long as nobody can take the
+    /// intent over.
     ///
     /// # Errors
     /// [`Error::Lost`] when the intent is another's, or may soon be.

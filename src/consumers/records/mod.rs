@@ -12,6 +12,7 @@ mod completion;
 mod error;
 mod image;
 mod intent;
+mod left_over;
 mod list;
 mod names;
 mod owner;
@@ -35,7 +36,7 @@ pub use image::Image;
 pub use intent::{Check, ExpectedSize, Intent, NewImage, Prepared};
 pub use list::{Filter, Position};
 pub use names::Turn;
-pub use quota::{Quotas, Usage};
+pub use quota::{OwnLimit, OwnQuotas, Quotas, Usage};
 pub use reconciler::{Reconciler, Settling};
 
 use crate::database::{Database, Migration, Role};

@@ -30,6 +30,26 @@ pub struct Quotas {
     pub images: Option<u64>,
 }
 
+/// A limit of a tenant's own; none: without limit.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnLimit(pub Option<u64>);
+
+impl OwnLimit {
+    /// As it is kept: a negative number is no limit.
+    fn kept(self) -> i64 {
+        self.0.map_or(-1, signed)
+    }
+}
+
+/// Limits of a tenant's own, in place of the settings'.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OwnQuotas {
+    /// Bytes of all images together.
+    pub bytes: Option<OwnLimit>,
+    /// Images.
+    pub images: Option<OwnLimit>,
+}
+
 /// What a tenant's images come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -238,13 +258,12 @@ pub(super) fn limits_of(row: &AnyRow, tenant: &TenantId, quotas: &Limits) -> Res
 /// Sums and limits, as a row tells them.
 fn usage_of(row: &AnyRow, quotas: &Limits) -> Result<Usage> {
     let unsigned = |n: i64| u64::try_from(n).unwrap_or_default();
-    let max = |column| -> Result<Option<u64>> {
-        Ok(row.try_get::<Option<i64>, _>(column)?.map(unsigned))
+    let max = |column, usual| -> Result<Option<u64>> {
+        let own = row.try_get::<Option<i64>, _>(column)?;
+        Ok(own.map_or(usual, |own| u64::try_from(own).ok()))
     };
-    let (max_bytes, max_images) = match row.try_get::<Option<String>, _>("own")? {
-        Some(_) => (max("max_bytes")?, max("max_images")?),
-        None => (quotas.usual.bytes.map(|bytes| bytes.as_u64()), quotas.usual.images),
-    };
+    let max_bytes = max("max_bytes", quotas.usual.bytes.map(|bytes| bytes.as_u64()))?;
+    let max_images = max("max_images", quotas.usual.images)?;
     let (bytes, images) = (row.try_get("bytes")?, row.try_get("images")?);
     Ok(Usage { bytes: unsigned(bytes), images: unsigned(images), max_bytes, max_images })
 }
@@ -317,22 +336,24 @@ impl Records {
         .await
     }
 
-    /// Gives the tenant quotas of its own, `None` in `own` takes them away again.
+    /// Gives the tenant quotas of its own: what is none in `own` stays as it is. None at all takes them
+    /// away again.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn set_quotas(&self, tenant: &TenantId, own: Option<Quotas>) -> Result<()> {
+    pub async fn set_quotas(&self, tenant: &TenantId, own: Option<OwnQuotas>) -> Result<()> {
         const SET: &str = "\
             INSERT INTO quotas (tenant, bytes, images) VALUES ($1, $2, $3) ON CONFLICT (tenant) DO UPDATE \
-            SET bytes = excluded.bytes, images = excluded.images";
+            SET bytes = COALESCE(excluded.bytes, quotas.bytes), \
+            images = COALESCE(excluded.images, quotas.images)";
         let tenant = tenant.clone();
         self.write(move |connection| {
             Box::pin(async move {
                 let query = match own {
                     Some(own) => sqlx::query(SET)
                         .bind(tenant.as_str())
-                        .bind(own.bytes.map(|bytes| signed(bytes.as_u64())))
-                        .bind(own.images.map(signed)),
+                        .bind(own.bytes.map(OwnLimit::kept))
+                        .bind(own.images.map(OwnLimit::kept)),
                     None => {
                         sqlx::query("DELETE FROM quotas WHERE tenant = $1").bind(tenant.as_str())
                     }

@@ -6,11 +6,9 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use sqlx::Row as _;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
-use super::{Error, Extent, Records, Result, image, image::millis, owner::BEAT, rows::Kind};
+use super::{Error, Extent, Records, Result, image, left_over::Left, owner::BEAT, rows::Kind};
 use crate::{
     problem,
     storage::{self, ErrorKind, Head, ObjectKey, Read, SharedStorage, Stored},
@@ -30,20 +28,6 @@ const AT_ONCE: usize = 8;
 pub struct Reconciler {
     records: Records,
     storage: SharedStorage,
-}
-
-/// An intent to settle.
-#[derive(Clone)]
-struct Left {
-    id: Uuid,
-    key: ObjectKey,
-    kind: Kind,
-    /// Where the store keeps parts of it.
-    staged: Option<String>,
-    /// The size and the SHA-256, once it was prepared: its object may be there.
-    prepared: Option<(u64, String)>,
-    /// Nobody has worked on it since then.
-    left_at: SystemTime,
 }
 
 impl Reconciler {
@@ -127,7 +111,9 @@ impl Reconciler {
 
     async fn settle(&self, left: &Left) -> std::result::Result<(), Settling> {
         if left.kind == Kind::Deletion {
-            self.records.while_held(left.id, self.storage.delete(&left.key)).await??;
+            if self.is_meant(left).await? {
+                self.records.while_held(left.id, self.storage.delete(&left.key)).await??;
+            }
             self.records.complete_deletion(left.id).await?;
             return Ok(());
         }
@@ -136,6 +122,7 @@ impl Reconciler {
             && self.is_from(&head, left, *size, sha256).await?
         {
             let stored = Stored { etag: head.etag, size: head.size };
+            self.storage.secure(&left.key).await?;
             self.records.complete(left.id, None, stored).await?;
             return Ok(());
         }
@@ -180,6 +167,36 @@ impl Reconciler {
         match self.storage.head(key).await {
             Ok(head) => Ok(Some(head)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether what has the name is what a deletion was written down for: in a database that was
+    /// restored, it may be older than the object.
+    async fn is_meant(&self, left: &Left) -> std::result::Result<bool, Settling> {
+        let Some(target) = left.target.filter(|target| *target != left.id) else {
+            // An object without a record, whatever it is.
+            return Ok(true);
+        };
+        let image = self.records.named(&left.key).await?.filter(|image| image.upload == target);
+        let Some(image) = image else { return Ok(false) };
+        match self.head(&left.key).await? {
+            Some(head) => {
+                Ok(head.etag == image.object_etag || self.has_bytes_of(&head, &image).await?)
+            }
+            // To delete it once more makes sure that it stays so.
+            None => Ok(true),
+        }
+    }
+
+    /// Whether the object has the bytes that its record tells of.
+    async fn has_bytes_of(&self, head: &Head, image: &image::Image) -> storage::Result<bool> {
+        if head.size != image.size || image.sha256.is_none() {
+            return Ok(false);
+        }
+        match self.sha256(&image.key, &head.etag).await {
+            Ok(sha256) => Ok(Some(sha256) == image.sha256),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -284,10 +301,7 @@ impl Reconciler {
     /// When the store or the database fails.
     pub async fn heal(&self, image: &image::Image) -> std::result::Result<bool, Settling> {
         let Some(head) = self.head(&image.key).await? else { return Ok(false) };
-        if head.size != image.size || image.sha256.is_none() {
-            return Ok(false);
-        }
-        if self.sha256(&image.key, &head.etag).await.ok() != image.sha256 {
+        if !self.has_bytes_of(&head, image).await.unwrap_or_default() {
             return Ok(false);
         }
         let healed = self.records.retag(image, &head.etag).await?;
@@ -308,130 +322,4 @@ pub enum Settling {
     /// The database could not be asked.
     #[error("the records failed")]
     Records(#[from] Error),
-}
-
-impl Records {
-    /// This process's intents that nobody works on and whose time has come.
-    async fn due(&self) -> Result<Vec<Left>> {
-        const SQL: &str = "\
-            SELECT id, kind, stored_name, staged, size, sha256, left_at FROM intents \
-            WHERE owner = $1 AND (settle_at IS NULL OR settle_at <= $2) ORDER BY settle_at";
-        let owner = self.owner_id();
-        let rows = self.read(move |connection| {
-            Box::pin(async move {
-                let now = millis(SystemTime::now());
-                let query = sqlx::query(SQL).bind(owner.to_string()).bind(now);
-                query.fetch_all(connection).await.map_err(Error::from)
-            })
-        });
-        let mut left = Vec::new();
-        // Those that end while the rows are read, and those that begin, are not left over.
-        let mut live = self.live().clone();
-        let rows = rows.await?;
-        live.extend(&*self.live());
-        for row in &rows {
-            let id = image::uuid(row, "id")?;
-            if live.contains(&id) {
-                continue;
-            }
-            let size: Option<i64> = row.try_get("size")?;
-            let sha256: Option<String> = row.try_get("sha256")?;
-            left.push(Left {
-                id,
-                key: image::key(row)?,
-                kind: Kind::parse(row.try_get("kind")?)?,
-                staged: row.try_get("staged")?,
-                prepared: size.map(|size| u64::try_from(size).unwrap_or_default()).zip(sha256),
-                left_at: self.left_at(id, row.try_get("left_at")?).await?,
-            });
-        }
-        Ok(left)
-    }
-
-    /// Since when nobody works on an intent: since now, where nobody has seen it left over before.
-    async fn left_at(&self, id: Uuid, seen: Option<i64>) -> Result<SystemTime> {
-        const SQL: &str = "UPDATE intents SET left_at = $1, settle_at = $1 WHERE id = $2";
-        if let Some(seen) = seen {
-            return Ok(image::time(seen));
-        }
-        let now = millis(SystemTime::now());
-        self.write(move |connection| {
-            Box::pin(async move {
-                sqlx::query(SQL).bind(now).bind(id.to_string()).execute(connection).await?;
-                Ok(image::time(now))
-            })
-        })
-        .await
-    }
-
-    /// How long until the next of this process's intents is to be looked at.
-    async fn next_look(&self) -> Result<Option<Duration>> {
-        const SQL: &str =
-            "SELECT MIN(settle_at) AS next FROM intents WHERE owner = $1 AND settle_at > 0";
-        let owner = self.owner_id();
-        let next = self.read(move |connection| {
-            Box::pin(async move {
-                let row = sqlx::query(SQL).bind(owner.to_string()).fetch_one(connection).await?;
-                Ok(row.try_get::<Option<i64>, _>("next")?)
-            })
-        });
-        let now = millis(SystemTime::now());
-        Ok(next.await?.map(|at| Duration::from_millis(u64::try_from(at - now).unwrap_or_default())))
-    }
-
-    /// Leaves an intent for later.
-    async fn look_again(&self, id: Uuid, at: SystemTime) -> Result<()> {
-        const SQL: &str = "UPDATE intents SET settle_at = $1 WHERE id = $2 AND owner = $3";
-        let (at, owner) = (millis(at), self.owner_id());
-        self.write(move |connection| {
-            Box::pin(async move {
-                let query = sqlx::query(SQL).bind(at).bind(id.to_string()).bind(owner.to_string());
-                query.execute(connection).await?;
-                Ok(())
-            })
-        })
-        .await
-    }
-
-    /// The references of other multipart uploads to this key; none for one that is about to be
-    /// named. One that was left before it was named is not: several of those would wait for
-    /// one another for ever.
-    async fn others(&self, key: &ObjectKey, but: Uuid) -> Result<Vec<Option<String>>> {
-        const SQL: &str = "\
-            SELECT staged FROM intents WHERE stored_name = $1 AND id <> $2 \
-            AND (staged IS NOT NULL OR (kind = 'upload' AND size IS NULL AND left_at IS NULL))";
-        let key = key.clone();
-        self.read(move |connection| {
-            Box::pin(async move {
-                let query = sqlx::query(SQL).bind(key.as_str().to_owned()).bind(but.to_string());
-                let rows = query.fetch_all(connection).await?;
-                rows.iter().map(|row| Ok(row.try_get("staged")?)).collect()
-            })
-        })
-        .await
-    }
-
-    async fn is_leased(&self, key: &ObjectKey) -> Result<bool> {
-        const SQL: &str = "SELECT 1 FROM leases WHERE stored_name = $1";
-        let key = key.clone();
-        self.read(move |connection| {
-            Box::pin(async move {
-                let lease = sqlx::query(SQL).bind(key.as_str()).fetch_optional(connection);
-                Ok(lease.await?.is_some())
-            })
-        })
-        .await
-    }
-
-    async fn retag(&self, image: &image::Image, etag: &str) -> Result<bool> {
-        const SQL: &str = "UPDATE images SET object_etag = $1 WHERE id = $2 AND upload = $3";
-        let (etag, id, upload) = (etag.to_owned(), image.id.to_string(), image.upload.to_string());
-        self.write(move |connection| {
-            Box::pin(async move {
-                let query = sqlx::query(SQL).bind(etag).bind(id).bind(upload);
-                Ok(query.execute(connection).await?.rows_affected() == 1)
-            })
-        })
-        .await
-    }
 }

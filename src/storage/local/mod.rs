@@ -140,6 +140,11 @@ impl Storage for Local {
         Box::pin(async { Ok(()) })
     }
 
+    fn secure(&self, key: &ObjectKey) -> BoxFuture<'_, Result<()>> {
+        let key = key.clone();
+        Box::pin(self.0.spawn("fsync", move |root| root.secure(&key)))
+    }
+
     fn settles_within(&self) -> Duration {
         Duration::ZERO
     }

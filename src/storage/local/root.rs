@@ -102,11 +102,23 @@ impl Root {
         target.sync(self)
     }
 
+    /// Puts the file on the disk, and all that leads to it.
+    pub(super) fn secure(&self, key: &ObjectKey) -> io::Result<()> {
+        let (folder, name) = self.folder_of(key)?;
+        let file = rustix::fs::openat(&folder, name, READ, NO_MODE)?;
+        rustix::fs::fsync(&file)?;
+        self.forget(split(key).0);
+        self.folder_for_writing(key)?.sync(self)
+    }
+
     /// Removes the file, if it is there.
     pub(super) fn remove(&self, key: &ObjectKey) -> io::Result<()> {
         let removed = self.folder_of(key).and_then(|(folder, name)| {
-            rustix::fs::unlinkat(&folder, name, AtFlags::empty())?;
-            Ok(rustix::fs::fsync(&folder)?)
+            match rustix::fs::unlinkat(&folder, name, AtFlags::empty()) {
+                // Also of one that is gone: who removed it may not have come this far.
+                Ok(()) | Err(Errno::NOENT) => Ok(rustix::fs::fsync(&folder)?),
+                Err(e) => Err(e.into()),
+            }
         });
         match removed {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),

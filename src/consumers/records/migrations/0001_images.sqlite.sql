@@ -68,7 +68,7 @@ CREATE TABLE usage (
     images BIGINT NOT NULL
 );
 
--- Quotas of single tenants; the others have those of the settings.
+-- Quotas of single tenants, where they differ from the settings'; a negative one is no limit.
 CREATE TABLE quotas (
     tenant TEXT NOT NULL PRIMARY KEY,
     bytes  BIGINT,
