@@ -200,11 +200,6 @@ impl Problem {
         self.kind
     }
 
-    /// The methods of the `Allow` field, if any.
-    pub fn allowed(&self) -> Option<&'static str> {
-        self.allow
-    }
-
     /// The one-word cause, if any.
     pub fn reason_word(&self) -> Option<&'static str> {
         self.reason

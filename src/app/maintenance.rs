@@ -41,11 +41,23 @@ impl Maintenance {
         Records::new(database, Role::Command, settings.quotas)
     }
 
-    /// The records of `database` and the store of the settings.
+    /// Does `work` on the records of `database` and the store of the settings, and waits for what it
+    /// has begun.
     ///
     /// # Errors
     /// When the store cannot be used as set up.
-    pub async fn begin(database: Database, settings: &Settings) -> Result<Self, Error> {
+    pub async fn during<T>(
+        database: Database,
+        settings: &Settings,
+        work: impl AsyncFnOnce(&Self) -> T,
+    ) -> Result<T, Error> {
+        let maintenance = Self::begin(database, settings).await?;
+        let done = work(&maintenance).await;
+        maintenance.end().await;
+        Ok(done)
+    }
+
+    async fn begin(database: Database, settings: &Settings) -> Result<Self, Error> {
         let images = &settings.consumers.images;
         let memory = usize::try_from(images.upload_memory.as_u64()).unwrap_or(usize::MAX);
         let storage = settings.storage.build(Budget::new(memory)).await?;
@@ -69,7 +81,7 @@ impl Maintenance {
     }
 
     /// Waits for what was begun. What cannot be settled now is left to the servers.
-    pub async fn end(self) {
+    async fn end(self) {
         self.commits.close();
         let ended = async {
             self.commits.wait().await;

@@ -49,10 +49,8 @@ pub(super) async fn run(
     database: Database,
     settings: &Settings,
 ) -> Result<String, Failed> {
-    let maintenance = Maintenance::begin(database, settings).await.map_err(unusable)?;
-    let done = adopt(&command, &maintenance).await;
-    maintenance.end().await;
-    done
+    let work = async |maintenance: &Maintenance| adopt(&command, maintenance).await;
+    Maintenance::during(database, settings, work).await.map_err(unusable)?
 }
 
 async fn adopt(command: &Adopt, maintenance: &Maintenance) -> Result<String, Failed> {

@@ -54,10 +54,8 @@ pub(super) async fn run(
         let message = "nothing was erased: there is nobody to ask; add --yes to erase at once";
         return Err((message.to_owned(), 2));
     }
-    let maintenance = Maintenance::begin(database, settings).await.map_err(unusable)?;
-    let done = erase(&command, &maintenance.images).await;
-    maintenance.end().await;
-    done
+    let work = async |maintenance: &Maintenance| erase(&command, &maintenance.images).await;
+    Maintenance::during(database, settings, work).await.map_err(unusable)?
 }
 
 async fn erase(command: &Erase, images: &Images) -> Result<String, Failed> {

@@ -18,17 +18,10 @@ pub struct Batch {
 
 /// What a batch came to.
 pub struct Outcome {
-    /// The rows that each statement changed, in their order; of one that only reads, any number.
-    pub affected: Vec<u64>,
+    /// The rows that the last statement changed; if it only reads, any number.
+    pub affected: u64,
     /// The rows that they returned.
     pub rows: Vec<AnyRow>,
-}
-
-impl Outcome {
-    /// Whether the last statement changed anything.
-    pub fn last_took_effect(&self) -> bool {
-        self.affected.last().is_some_and(|affected| *affected > 0)
-    }
 }
 
 impl Batch {
@@ -67,14 +60,14 @@ impl Batch {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let mut outcome = Outcome { affected: Vec::new(), rows: Vec::new() };
+        let mut outcome = Outcome { affected: 0, rows: Vec::new() };
         for (sql, arguments) in self.parts {
             // Made of the callers' constants only.
             let query = sqlx::query_with(AssertSqlSafe(sql), arguments);
             let mut results = connection.fetch_many(query);
             while let Some(result) = results.try_next().await? {
                 match result {
-                    Either::Left(done) => outcome.affected.push(done.rows_affected()),
+                    Either::Left(done) => outcome.affected = done.rows_affected(),
                     Either::Right(row) => outcome.rows.push(row),
                 }
             }

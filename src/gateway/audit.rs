@@ -40,31 +40,26 @@ impl Act {
     }
 }
 
-/// Whose a request is, as far as that is settled.
-#[derive(Clone, Debug)]
-pub struct About {
-    /// The service that it is for.
-    pub service: Arc<str>,
-    /// The tenant that it acts for.
-    pub tenant: Option<TenantId>,
-    /// Who sent it, if its credential is good.
-    pub principal: Option<Principal>,
-}
-
-impl About {
-    /// Tells the access line.
-    pub fn label(&self, labels: &Labels) {
-        let tenant = self.tenant.as_ref().map(TenantId::shared);
-        let principal = self.principal.as_ref().map(Principal::shared_id);
-        labels.settled(Arc::clone(&self.service), tenant, principal);
-    }
+/// Tells the access line whose a request is, as far as that is settled.
+pub fn label(
+    labels: &Labels,
+    service: &Arc<str>,
+    tenant: Option<&TenantId>,
+    principal: Option<&Principal>,
+) {
+    let (tenant, principal) = (tenant.map(TenantId::shared), principal.map(Principal::shared_id));
+    labels.settled(Arc::clone(service), tenant, principal);
 }
 
 /// A request that does not get to its service.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// Whose it is.
-    pub about: About,
+    /// The service that it is for.
+    pub service: Arc<str>,
+    /// The tenant that it acts for, if that is settled.
+    pub tenant: Option<TenantId>,
+    /// Who sent it, if its credential is good.
+    pub principal: Option<Principal>,
     /// Why, in a word, and where it comes from, if that is for its credential.
     pub reason: Option<(&'static str, Option<IpAddr>)>,
 }
@@ -72,7 +67,7 @@ pub struct Refused {
 impl Refused {
     /// Tells the access line, and the audit log of a credential that does not let its sender in.
     pub fn tell(&self, labels: &Labels) {
-        self.about.label(labels);
+        label(labels, &self.service, self.tenant.as_ref(), self.principal.as_ref());
         let Some((reason, client)) = self.reason else { return };
         tracing::info!(
             target: TARGET,
@@ -80,8 +75,8 @@ impl Refused {
             reason,
             request_id = labels.request_id().as_str(),
             client = client.map(tracing::field::display),
-            service = &*self.about.service,
-            principal = self.about.principal.as_ref().map(Principal::id),
+            service = &*self.service,
+            principal = self.principal.as_ref().map(Principal::id),
             "credential refused"
         );
     }

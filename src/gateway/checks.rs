@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{
     Admitted, AuthSettings, Early, RateLimitSettings, TrustedProxies,
-    audit::{About, Refused},
+    audit::Refused,
     auth::{Authenticator, Guesses, Refusal, Verdict},
     client,
     rate_limit::{Class, Count, Counted, Limits, Subject},
@@ -222,12 +222,13 @@ impl Case {
         reason: Option<(&'static str, Option<std::net::IpAddr>)>,
         principal: Option<&Principal>,
     ) -> Early {
-        let about = About {
+        let refused = Refused {
             service: Arc::clone(&self.service.name),
             tenant: None,
             principal: principal.cloned(),
+            reason,
         };
-        Early::Refused(Box::new(problem), Box::new(Refused { about, reason }))
+        Early::Refused(Box::new(problem), Box::new(refused))
     }
 }
 
@@ -237,6 +238,6 @@ fn finish(admitted: Admitted, counted: Counted) -> Result<Admitted, Early> {
         return Ok(Admitted { counted: Some(Box::new(counted)), ..admitted });
     }
     let Admitted { service, tenant, principal, .. } = admitted;
-    let about = About { service: Arc::clone(&service.name), tenant, principal };
-    Err(Early::Refused(Box::new(counted.refusal()), Box::new(Refused { about, reason: None })))
+    let refused = Refused { service: Arc::clone(&service.name), tenant, principal, reason: None };
+    Err(Early::Refused(Box::new(counted.refusal()), Box::new(refused)))
 }

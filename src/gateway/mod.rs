@@ -139,9 +139,8 @@ struct Admitted {
 impl Admitted {
     /// Tells the access line and the answer what was settled.
     fn label(&mut self, labels: &Labels) {
-        let tenant = self.tenant.as_ref().map(TenantId::shared);
-        let principal = self.principal.as_ref().map(Principal::shared_id);
-        labels.settled(Arc::clone(&self.service.name), tenant, principal);
+        let (tenant, principal) = (self.tenant.as_ref(), self.principal.as_ref());
+        audit::label(labels, &self.service.name, tenant, principal);
         for (name, value) in self.counted.take().into_iter().flat_map(|c| c.into_fields()) {
             labels.answer_with(name, value);
         }

@@ -189,15 +189,29 @@ impl Reconciler {
         }
     }
 
-    /// Whether the object has the bytes that its record tells of.
-    async fn has_bytes_of(&self, head: &Head, image: &image::Image) -> storage::Result<bool> {
-        if head.size != image.size || image.sha256.is_none() {
+    /// Whether the object has these bytes.
+    async fn has_bytes(
+        &self,
+        key: &ObjectKey,
+        head: &Head,
+        size: u64,
+        sha256: &str,
+    ) -> storage::Result<bool> {
+        if head.size != size {
             return Ok(false);
         }
-        match self.sha256(&image.key, &head.etag).await {
-            Ok(sha256) => Ok(Some(sha256) == image.sha256),
+        match self.sha256(key, &head.etag).await {
+            Ok(found) => Ok(found == sha256),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the object has the bytes that its record tells of.
+    async fn has_bytes_of(&self, head: &Head, image: &image::Image) -> storage::Result<bool> {
+        match &image.sha256 {
+            Some(sha256) => self.has_bytes(&image.key, head, image.size, sha256).await,
+            None => Ok(false),
         }
     }
 
@@ -212,12 +226,7 @@ impl Reconciler {
         match head.upload {
             Some(upload) if left.kind == Kind::Upload => Ok(upload == left.id),
             // The store keeps no such note, or the object is older than that: its bytes tell.
-            _ if head.size != size => Ok(false),
-            _ => match self.sha256(&left.key, &head.etag).await {
-                Ok(found) => Ok(found == sha256),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-                Err(error) => Err(error),
-            },
+            _ => self.has_bytes(&left.key, head, size, sha256).await,
         }
     }
 

@@ -184,7 +184,7 @@ pub(super) async fn run_and_remove(
         .bind(id.to_string())
         .bind(owner.to_string());
     match all.run(connection).await.map_err(Error::from) {
-        Ok(outcome) if outcome.last_took_effect() => Ok(()),
+        Ok(outcome) if outcome.affected > 0 => Ok(()),
         Ok(_) => Err(Error::Lost),
         // Whoever got the lease meanwhile has made a record of this name.
         Err(Error::Database(error)) if error.kind() == ErrorKind::Taken => Err(Error::Lost),
