@@ -257,7 +257,7 @@ impl Adopter {
                 return Err(error.into());
             }
         };
-        let stored = storage::Stored { etag: head.etag, size: head.size };
+        let stored = storage::Stored { etag: head.etag, size: head.size, sha256: None };
         intent.complete(prepared, stored).await?;
         Ok(Outcome::Adopted(seen.size))
     }

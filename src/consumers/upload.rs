@@ -297,7 +297,7 @@ impl Incoming {
         };
         let on_conflict = uploads.settings.on_conflict;
         let check: Check = Arc::new(move |old| check_target(&conditions, on_conflict, old));
-        let commit = Commit { sha256, if_absent: on_conflict == OnConflict::Reject };
+        let commit = Commit { sha256: Some(sha256), if_absent: on_conflict == OnConflict::Reject };
         // Once begun, a commit runs to its end even if the client leaves meanwhile. In a box,
         // since a task is moved a few times.
         let (done, outcome) = oneshot::channel();

@@ -141,6 +141,13 @@ impl Filling {
         Ok(())
     }
 
+    /// What is there so far, while the filling goes on. The open block's bytes are copied: up to
+    /// 64 KiB that the budget does not count, for as long as they are sent.
+    pub(super) fn so_far(&self) -> Part {
+        let open = self.open.iter().map(|block| Bytes::copy_from_slice(&block.bytes));
+        Part { blocks: self.full.iter().cloned().chain(open).collect(), len: self.len }
+    }
+
     /// Ends the filling; the bytes are promised back to the budget once they are sent.
     pub(super) fn seal(mut self) -> Part {
         self.close_block();

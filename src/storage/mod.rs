@@ -9,21 +9,26 @@ mod buffer;
 pub mod error;
 pub mod key;
 mod local;
+mod presign;
 mod read;
 mod s3;
 mod settings;
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{TryStreamExt, future::BoxFuture};
 use uuid::Uuid;
 
 pub use budget::{Budget, Share};
 pub use error::{Error, ErrorKind};
 pub use key::ObjectKey;
+pub use presign::{GetTerms, Presigner, PutTerms, SignedForm, SignedRequest, StoredPart};
 pub use read::{Head, Listed, Page, Read, Reading};
-pub use settings::{BackendKind, BuildError, Encryption, LocalSettings, S3Settings, Settings};
+pub use settings::{
+    BackendKind, BuildError, Encryption, LocalSettings, PresignSettings, S3Settings, Settings,
+};
 
 /// A result of this module.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -53,6 +58,30 @@ pub trait Storage: Send + Sync {
     /// [`ErrorKind::KeyTooLong`] when this store cannot keep an object of that name.
     fn begin(&self, new: NewObject) -> BoxFuture<'_, Result<Box<dyn Upload>>>;
 
+    /// Begins an upload of what is in the store already, which does not pass through this process:
+    /// finishing it puts those bytes under `new.key`. Nothing can be written to it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Changed`] or [`ErrorKind::NotFound`] from [`Upload::finish`], when the staged
+    /// object is not that version any more.
+    fn begin_from(&self, staged: Staged, new: NewObject) -> BoxFuture<'_, Result<Box<dyn Upload>>>;
+
+    /// Begins an upload to `new.key` that goes on across requests and processes, or takes it up where
+    /// it was suspended. What cannot be kept under the key yet stands at and below `staging`. All but
+    /// `new.share` and `new.size_hint` must be the same each time, and one process at a time has it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] when the store has not kept what was suspended; as [`begin`](Self::begin).
+    fn resume(
+        &self,
+        new: NewObject,
+        staging: &ObjectKey,
+        from: Option<&Suspended>,
+    ) -> BoxFuture<'_, Result<Box<dyn Resumable>>>;
+
+    /// Signs requests that clients send to the store themselves; none where it takes no requests.
+    fn presigner(&self) -> Option<&dyn Presigner>;
+
     /// What the store knows of an object.
     ///
     /// # Errors
@@ -66,6 +95,23 @@ pub trait Storage: Send + Sync {
     /// [`ErrorKind::NotFound`] when there is no such object, [`ErrorKind::Changed`] when it is
     /// not the version that `how` asks for.
     fn read(&self, key: &ObjectKey, how: Read) -> BoxFuture<'_, Result<Reading>>;
+
+    /// The SHA-256 of an object, which is read for it.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read): [`ErrorKind::Changed`] when its entity tag is not `etag`.
+    fn sha256<'a>(&'a self, key: &'a ObjectKey, etag: &'a str) -> BoxFuture<'a, Result<[u8; 32]>> {
+        Box::pin(async move {
+            let how = Read { range: None, if_match: Some(etag.to_owned()) };
+            let mut body = self.read(key, how).await?.body;
+            let mut hash = digest::Context::new(&digest::SHA256);
+            while let Some(bytes) = body.try_next().await? {
+                hash.update(&bytes);
+            }
+            let hash = hash.finish().as_ref().try_into();
+            hash.map_err(|e| Error::new(ErrorKind::Internal, "SHA-256").because(e))
+        })
+    }
 
     /// Removes an object. Removing what is not there succeeds.
     fn delete(&self, key: &ObjectKey) -> BoxFuture<'_, Result<()>>;
@@ -191,11 +237,50 @@ pub trait Upload: Send {
     fn abort(self: Box<Self>) -> BoxFuture<'static, Result<()>>;
 }
 
+/// An upload that goes on across requests and processes. Dropping it leaves what the store has:
+/// it can be taken up again from the last [`checkpoint`](Resumable::checkpoint).
+/// [`Upload::finish`] and [`Upload::abort`] end it; where finishing fails it can be taken up again,
+/// unless [`Error::may_take_effect`].
+///
+/// What it begins at the store after the last checkpoint that was kept, only the [`Journal`] was
+/// told of: who takes it up from there ends the other by [`Storage::abort`].
+pub trait Resumable: Upload {
+    /// Bytes between two places at which a checkpoint costs least, counted from the beginning.
+    fn step(&self) -> u64;
+
+    /// Makes all that was written durable, and tells how to take it up again. Earlier answers are
+    /// good until the next checkpoint. Writing can go on.
+    ///
+    /// # Errors
+    /// As [`Upload::write`].
+    fn checkpoint(&mut self) -> BoxFuture<'_, Result<Suspended>>;
+}
+
+/// How a [`Resumable`] upload is taken up again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspended {
+    /// The bytes that are there.
+    pub size: u64,
+    /// The store's own note of where they are.
+    pub state: String,
+}
+
+/// One version of an object that waits to become another.
+#[derive(Clone, Debug)]
+pub struct Staged {
+    /// Where it is.
+    pub key: ObjectKey,
+    /// The version, see [`Head::etag`].
+    pub etag: String,
+    /// Its bytes.
+    pub size: u64,
+}
+
 /// What is known only when all bytes have passed.
 #[derive(Clone, Copy, Debug)]
 pub struct Commit {
-    /// SHA-256 of all bytes; where the backend can, the store verifies them against it.
-    pub sha256: [u8; 32],
+    /// SHA-256 of all bytes, if known; where the backend can, the store verifies them against it.
+    pub sha256: Option<[u8; 32]>,
     /// Fail with [`ErrorKind::AlreadyExists`] if the key has an object already.
     pub if_absent: bool,
 }
@@ -214,6 +299,8 @@ pub struct Stored {
     pub etag: String,
     /// Bytes.
     pub size: u64,
+    /// Their SHA-256, where the store has computed it.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// A store as the rest of the program holds it.

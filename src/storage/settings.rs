@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use bytesize::ByteSize;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{Budget, SharedStorage, local, s3};
@@ -72,9 +73,28 @@ pub struct S3Settings {
     /// The KMS key, for `aws:kms` and `aws:kms:dsse`; else AWS's own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kms_key_id: Option<String>,
+    /// How requests that clients send to the store themselves are signed.
+    pub presign: PresignSettings,
     /// Credentials to use instead of those that AWS's tools find; never read from settings.
     #[serde(skip)]
     pub credentials: Option<aws_sdk_s3::config::Credentials>,
+}
+
+/// How requests are signed that clients send to the store themselves. What is not set is as for
+/// this process's own requests.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PresignSettings {
+    /// The key to sign with: one that may do less than this process, say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_key_id: Option<String>,
+    /// Its secret.
+    #[serde(skip_serializing)]
+    pub secret_access_key: Option<SecretString>,
+    /// The address at which clients reach the store, where it differs from the one that this
+    /// process uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_url: Option<String>,
 }
 
 /// How the store encrypts what it keeps.
@@ -106,7 +126,9 @@ impl Settings {
     /// The first setting that is wrong, by its path below `storage`, and a sentence on it.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
         // Whatever the store: settings are printed, and secrets never are.
-        self.s3.validate_endpoint()?;
+        validate_endpoint("s3.endpoint_url", self.s3.endpoint_url.as_deref())?;
+        let presign = &self.s3.presign;
+        validate_endpoint("s3.presign.endpoint_url", presign.endpoint_url.as_deref())?;
         match self.backend {
             BackendKind::Local => self.local.validate(),
             BackendKind::S3 => self.s3.validate(),
@@ -138,21 +160,6 @@ impl LocalSettings {
 }
 
 impl S3Settings {
-    fn validate_endpoint(&self) -> Result<(), (&'static str, String)> {
-        let wrong = |message: &str| Err(("s3.endpoint_url", message.to_owned()));
-        let Some(url) = &self.endpoint_url else { return Ok(()) };
-        let uri = url.parse::<http::Uri>().ok().filter(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none()
-        });
-        match uri.as_ref().and_then(http::Uri::authority) {
-            Some(authority) if authority.as_str().contains('@') => wrong(
-                "has a user or a password in it; give credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            ),
-            Some(_) => Ok(()),
-            None => wrong("must be a URL such as \"http://127.0.0.1:9000\""),
-        }
-    }
-
     fn validate(&self) -> Result<(), (&'static str, String)> {
         let wrong = |key, message: &str| Err((key, message.to_owned()));
         if self.bucket.as_deref().is_none_or(str::is_empty) {
@@ -178,9 +185,63 @@ impl S3Settings {
                 "needs server_side_encryption = \"aws:kms\" or \"aws:kms:dsse\"",
             );
         }
-        Ok(())
+        self.presign.validate()
     }
 }
+
+fn validate_endpoint(
+    setting: &'static str,
+    url: Option<&str>,
+) -> Result<(), (&'static str, String)> {
+    let wrong = |message: &str| Err((setting, message.to_owned()));
+    let Some(url) = url else { return Ok(()) };
+    let uri = url
+        .parse::<http::Uri>()
+        .ok()
+        .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none());
+    match uri.as_ref().and_then(http::Uri::authority) {
+        Some(authority) if authority.as_str().contains('@') => wrong(
+            "has a user or a password in it; give credentials by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        ),
+        Some(_) => Ok(()),
+        None => wrong("must be a URL such as \"http://127.0.0.1:9000\""),
+    }
+}
+
+impl PresignSettings {
+    fn validate(&self) -> Result<(), (&'static str, String)> {
+        let given = |text: Option<&str>| text.is_some_and(|text| !text.is_empty());
+        let key = given(self.access_key_id.as_deref());
+        let secret = given(self.secret());
+        match (key, secret) {
+            (true, false) => Err((
+                "s3.presign.secret_access_key",
+                "must be set with s3.presign.access_key_id".to_owned(),
+            )),
+            (false, true) => Err((
+                "s3.presign.access_key_id",
+                "must be set with s3.presign.secret_access_key".to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The secret itself, for the one place that needs it.
+    pub(super) fn secret(&self) -> Option<&str> {
+        self.secret_access_key.as_ref().map(ExposeSecret::expose_secret)
+    }
+}
+
+/// Settings are compared with each other, never with what somebody sends.
+impl PartialEq for PresignSettings {
+    fn eq(&self, other: &Self) -> bool {
+        self.access_key_id == other.access_key_id
+            && self.secret() == other.secret()
+            && self.endpoint_url == other.endpoint_url
+    }
+}
+
+impl Eq for PresignSettings {}
 
 impl Default for LocalSettings {
     fn default() -> Self {
@@ -199,6 +260,7 @@ impl Default for S3Settings {
             prefix: String::new(),
             server_side_encryption: None,
             kms_key_id: None,
+            presign: PresignSettings::default(),
             credentials: None,
         }
     }
@@ -284,6 +346,16 @@ mod tests {
     }
 
     #[test]
+    fn the_secret_is_read_and_never_written() {
+        let json = r#"{"s3":{"presign":{"access_key_id":"k","secret_access_key":"hush"}}}"#;
+        let settings: Settings = serde_json::from_str(json).unwrap();
+        assert_eq!(settings.s3.presign.secret(), Some("hush"));
+        for text in [serde_json::to_string(&settings).unwrap(), format!("{settings:?}")] {
+            assert!(!text.contains("hush"), "{text}");
+        }
+    }
+
+    #[test]
     fn contradictions_name_their_setting() {
         let key = |r: Result<(), (&'static str, String)>| r.map_err(|(key, _)| key);
         assert_eq!(key(s3(|_| {})), Ok(()));
@@ -295,5 +367,17 @@ mod tests {
         assert_eq!(key(s3(|s| s.kms_key_id = Some("k".into()))), Err("s3.kms_key_id"));
         assert_eq!(key(s3(|s| s.endpoint_url = Some("minio:9000".into()))), Err("s3.endpoint_url"));
         assert_eq!(key(s3(|s| s.endpoint_url = Some("http://h:1".into()))), Ok(()));
+        let presign = |access_key_id: Option<&str>, secret: Option<&str>| PresignSettings {
+            access_key_id: access_key_id.map(Into::into),
+            secret_access_key: secret.map(Into::into),
+            endpoint_url: None,
+        };
+        let only_key = key(s3(|s| s.presign = presign(Some("k"), None)));
+        assert_eq!(only_key, Err("s3.presign.secret_access_key"));
+        let only_secret = key(s3(|s| s.presign = presign(None, Some("s"))));
+        assert_eq!(only_secret, Err("s3.presign.access_key_id"));
+        assert_eq!(key(s3(|s| s.presign = presign(Some("k"), Some("s")))), Ok(()));
+        let misdirected = key(s3(|s| s.presign.endpoint_url = Some("minio:9000".into())));
+        assert_eq!(misdirected, Err("s3.presign.endpoint_url"));
     }
 }

@@ -14,7 +14,7 @@ use futures_util::StreamExt;
 use gatehouse::storage::{Budget, ErrorKind, ObjectKey, Read, Settings};
 use tempfile::TempDir;
 
-use super::{MIB, Subject, build, commit, contract, crowd, pattern, reading::list};
+use super::{MIB, Subject, build, commit, contract, crowd, pattern, reading::list, resuming};
 
 #[tokio::test]
 async fn local_files_keep_the_contract() {
@@ -185,6 +185,44 @@ async fn a_root_that_is_no_folder_is_named() {
 async fn two_hundred_local_uploads_stay_in_the_budget() {
     let root = TempDir::new().unwrap();
     crowd(local(root.path(), 16).await, 200, 2 * MIB).await;
+}
+
+#[tokio::test]
+async fn many_resumed_local_uploads_stay_in_the_budget() {
+    let root = TempDir::new().unwrap();
+    resuming::crowd(local(root.path(), 16).await, 100, 2 * MIB).await;
+}
+
+#[tokio::test]
+async fn an_upload_is_taken_up_through_no_link_and_by_one_at_a_time() {
+    let (root, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let secret = outside.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    let subject = local(root.path(), 64).await;
+    fs::create_dir_all(root.path().join("_staging/acme")).unwrap();
+    symlink(&secret, root.path().join("_staging/acme/link")).unwrap();
+    symlink(outside.path(), root.path().join("_staging/folder")).unwrap();
+    for staging in ["_staging/acme/link", "_staging/folder/new"] {
+        let staging = ObjectKey::parse(staging).unwrap();
+        let refused = subject.storage.resume(subject.object("acme/a"), &staging, None).await;
+        assert_eq!(refused.err().unwrap().kind(), ErrorKind::Internal);
+    }
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "secret");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+
+    let staging = ObjectKey::parse("_staging/acme/one").unwrap();
+    let new = subject.object("acme/one");
+    let mut first = subject.storage.resume(new.clone(), &staging, None).await.unwrap();
+    first.write("first".into()).await.unwrap();
+    let suspended = first.checkpoint().await.unwrap();
+    let second = subject.storage.resume(new.clone(), &staging, Some(&suspended)).await;
+    assert_eq!(second.err().unwrap().kind(), ErrorKind::Unavailable);
+    // Who waits while it is finished has nothing to cut then.
+    let waiting = subject.storage.resume(new, &staging, Some(&suspended));
+    let (waiting, finished) = tokio::join!(waiting, first.finish(commit(b"first")));
+    finished.unwrap();
+    assert_eq!(waiting.err().unwrap().kind(), ErrorKind::NotFound);
+    assert_eq!(subject.get("acme/one").await, &b"first"[..]);
 }
 
 async fn local(root: &Path, budget_mib: usize) -> Subject {

@@ -2,7 +2,9 @@
 //! particular to each.
 
 mod local;
+mod presigned;
 mod reading;
+mod resuming;
 mod s3;
 mod s3_reading;
 
@@ -25,6 +27,7 @@ const PART: usize = 5 * MIB;
 struct Subject {
     storage: SharedStorage,
     budget: Arc<Budget>,
+    settings: Settings,
 }
 
 /// Every promise that the trait makes, a step each.
@@ -42,6 +45,7 @@ async fn contract(subject: &Subject) {
     step("a finish goes on without its caller", finish_goes_on(subject)).await;
     step("what is deleted is gone", deletes(subject)).await;
     reading::contract(subject).await;
+    resuming::contract(subject).await;
     subject.storage.drain().await;
     assert_eq!(subject.budget.used(), 0, "all memory went back");
 }
@@ -244,6 +248,13 @@ async fn crowd(subject: Subject, count: usize, size: usize) {
 }
 
 impl Subject {
+    /// The same store as another process has it.
+    async fn elsewhere(&self) -> Self {
+        let budget = Arc::clone(&self.budget);
+        let storage = self.settings.build(Arc::clone(&budget)).await.unwrap();
+        Self { storage, budget, settings: self.settings.clone() }
+    }
+
     fn share(&self) -> Share {
         self.budget.share("acme")
     }
@@ -303,12 +314,12 @@ impl Subject {
 async fn build(settings: Settings, budget_mib: usize) -> Subject {
     let budget = Budget::new(budget_mib * MIB);
     let storage = settings.build(Arc::clone(&budget)).await.unwrap();
-    Subject { storage, budget }
+    Subject { storage, budget, settings }
 }
 
 fn commit(bytes: &[u8]) -> Commit {
     let sha256 = digest(&SHA256, bytes).as_ref().try_into().unwrap();
-    Commit { sha256, if_absent: false }
+    Commit { sha256: Some(sha256), if_absent: false }
 }
 
 /// `len` bytes that differ with the place and the seed.

@@ -8,10 +8,10 @@ use std::{
 use aws_sdk_s3::config::Credentials;
 use bytes::Bytes;
 use gatehouse::storage::{
-    BackendKind, Encryption, ErrorKind, NewObject, ObjectKey, S3Settings, Settings,
+    BackendKind, Commit, Encryption, ErrorKind, NewObject, ObjectKey, S3Settings, Settings, Staged,
 };
 
-use super::{MIB, PART, Subject, build, commit, contract, crowd, pattern};
+use super::{MIB, PART, Subject, build, commit, contract, crowd, pattern, resuming};
 use crate::harness::minio::{Minio, minio};
 
 #[tokio::test]
@@ -147,6 +147,12 @@ async fn two_hundred_s3_uploads_stay_in_the_budget() {
     crowd(s3(&bucket, |_| {}).await, 200, PART + MIB).await;
 }
 
+#[tokio::test]
+async fn many_resumed_s3_uploads_stay_in_the_budget() {
+    let bucket = minio().await.fresh_bucket().await;
+    resuming::crowd(s3(&bucket, |_| {}).await, 60, PART + MIB).await;
+}
+
 pub(super) async fn s3(bucket: &str, change: impl FnOnce(&mut S3Settings)) -> Subject {
     s3_at(minio().await, bucket, change).await
 }
@@ -168,4 +174,63 @@ pub(super) async fn s3_at(
     };
     change(&mut settings.s3);
     build(settings, 64).await
+}
+
+#[tokio::test]
+async fn a_large_copy_tells_its_hash() {
+    let bucket = minio().await.fresh_bucket().await;
+    let subject = s3(&bucket, |_| {}).await;
+    let bytes = pattern(64 * MIB, 40);
+    let stored = subject.put("_staging/acme/large", &bytes).await.unwrap();
+    let key = ObjectKey::parse("_staging/acme/large").unwrap();
+    let staged = Staged { key, etag: stored.etag, size: stored.size };
+    let upload = subject.storage.begin_from(staged, subject.object("acme/large")).await.unwrap();
+    let since = Instant::now();
+    let commit = commit(&bytes);
+    let stored = upload.finish(Commit { sha256: None, ..commit }).await.unwrap();
+    eprintln!("copied in {:?}", since.elapsed());
+    assert_eq!(stored.sha256, commit.sha256);
+    let (_, kind) = minio().await.object(&bucket, "acme/large").await;
+    assert_eq!(kind, "image/jpeg");
+}
+
+#[tokio::test]
+async fn an_upload_keeps_its_parts_where_others_are_larger() {
+    let bucket = minio().await.fresh_bucket().await;
+    let (small, large) = (
+        s3(&bucket, |_| {}).await,
+        s3(&bucket, |s| s.part_size = bytesize::ByteSize::mib(9)).await,
+    );
+    let bytes = pattern(3 * PART, 41);
+    let (new, staging) =
+        (small.object("acme/kept"), ObjectKey::parse("_staging/acme/kept").unwrap());
+    let mut upload = small.storage.resume(new.clone(), &staging, None).await.unwrap();
+    upload.write(bytes[..PART + 7].to_vec().into()).await.unwrap();
+    let suspended = upload.checkpoint().await.unwrap();
+    drop(upload);
+
+    let hinted = NewObject { size_hint: Some(u64::MAX), ..new.clone() };
+    let mut upload = large.storage.resume(hinted, &staging, Some(&suspended)).await.unwrap();
+    assert_eq!(upload.step(), PART as u64);
+    upload.write(bytes[PART + 7..].to_vec().into()).await.unwrap();
+    upload.finish(commit(&bytes)).await.unwrap();
+    assert!(small.get("acme/kept").await == bytes);
+}
+
+#[tokio::test]
+async fn an_upload_that_the_store_has_forgotten_is_not_found() {
+    let bucket = minio().await.fresh_bucket().await;
+    let subject = s3(&bucket, |_| {}).await;
+    let (new, staging) =
+        (subject.object("acme/lost"), ObjectKey::parse("_staging/acme/lost").unwrap());
+    let mut upload = subject.storage.resume(new.clone(), &staging, None).await.unwrap();
+    upload.write(pattern(PART + 7, 42).into()).await.unwrap();
+    let suspended = upload.checkpoint().await.unwrap();
+    drop(upload);
+    subject.storage.drain().await;
+    let left = subject.storage.unfinished(&new.key).await.unwrap();
+    assert_eq!(left.len(), 1);
+    subject.storage.abort(&new.key, &left[0]).await.unwrap();
+    let lost = subject.storage.resume(new, &staging, Some(&suspended)).await.err().unwrap();
+    assert_eq!(lost.kind(), ErrorKind::NotFound);
 }

@@ -121,7 +121,7 @@ impl Reconciler {
             && let Some(head) = self.head(&left.key).await?
             && self.is_from(&head, left, *size, sha256).await?
         {
-            let stored = Stored { etag: head.etag, size: head.size };
+            let stored = Stored { etag: head.etag, size: head.size, sha256: None };
             self.storage.secure(&left.key).await?;
             self.records.complete(left.id, None, stored).await?;
             return Ok(());

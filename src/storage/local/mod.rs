@@ -10,7 +10,9 @@
 //! is an error. Files whose name is no UTF-8 are no objects.
 
 mod list;
+mod moved;
 mod read;
+mod resume;
 mod root;
 mod staging;
 mod upload;
@@ -21,10 +23,11 @@ use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
 use tokio_util::task::TaskTracker;
 
-use self::{root::Root, upload::LocalUpload};
+use self::{moved::LocalMove, resume::LocalResumable, root::Root, upload::LocalUpload};
 use super::{
-    Budget, BuildError, Error, ErrorKind, Head, LocalSettings, NewObject, ObjectKey, Page, Read,
-    Reading, Result, SharedStorage, Storage, Upload, buffer::Pool, read::check_prefix,
+    Budget, BuildError, Error, ErrorKind, Head, LocalSettings, NewObject, ObjectKey, Page,
+    Presigner, Read, Reading, Result, Resumable, SharedStorage, Staged, Storage, Suspended, Upload,
+    buffer::Pool, read::check_prefix,
 };
 
 /// Bytes that go to the disk at once.
@@ -72,6 +75,15 @@ struct Disk {
 }
 
 impl Disk {
+    /// Fails for a key with a segment that is too long for the file system.
+    fn check_length(&self, key: &ObjectKey) -> Result<()> {
+        let longest = key.segments().map(str::len).max().unwrap_or_default();
+        if longest > self.root.longest_name() {
+            return Err(Error::new(ErrorKind::KeyTooLong, "open"));
+        }
+        Ok(())
+    }
+
     /// Does `work` on a blocking thread; it runs to its end even if nobody waits for it.
     fn spawn<T, W>(
         &self,
@@ -96,12 +108,36 @@ impl Disk {
 impl Storage for Local {
     fn begin(&self, new: NewObject) -> BoxFuture<'_, Result<Box<dyn Upload>>> {
         Box::pin(async move {
-            let longest = new.key.segments().map(str::len).max().unwrap_or_default();
-            if longest > self.0.root.longest_name() {
-                return Err(Error::new(ErrorKind::KeyTooLong, "open"));
-            }
+            self.0.check_length(&new.key)?;
             Ok(Box::new(LocalUpload::new(Arc::clone(&self.0), new)) as Box<dyn Upload>)
         })
+    }
+
+    fn begin_from(&self, staged: Staged, new: NewObject) -> BoxFuture<'_, Result<Box<dyn Upload>>> {
+        Box::pin(async move {
+            self.0.check_length(&new.key)?;
+            Ok(Box::new(LocalMove::new(Arc::clone(&self.0), staged, new.key)) as Box<dyn Upload>)
+        })
+    }
+
+    fn resume(
+        &self,
+        new: NewObject,
+        staging: &ObjectKey,
+        from: Option<&Suspended>,
+    ) -> BoxFuture<'_, Result<Box<dyn Resumable>>> {
+        let (staging, from) = (staging.clone(), from.cloned());
+        Box::pin(async move {
+            self.0.check_length(&new.key)?;
+            let disk = Arc::clone(&self.0);
+            let taken_up = LocalResumable::take_up(disk, new, staging, from).await?;
+            Ok(Box::new(taken_up) as Box<dyn Resumable>)
+        })
+    }
+
+    /// A folder takes no requests.
+    fn presigner(&self) -> Option<&dyn Presigner> {
+        None
     }
 
     fn head(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Head>> {

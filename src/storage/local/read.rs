@@ -98,7 +98,7 @@ impl Root {
 }
 
 /// A file's head. A folder is no object; anything else has no business here.
-fn head_of(stat: &Stat) -> io::Result<Head> {
+pub(super) fn head_of(stat: &Stat) -> io::Result<Head> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         FileType::Directory => return Err(io::ErrorKind::NotFound.into()),

@@ -126,6 +126,26 @@ impl Root {
         }
     }
 
+    /// Opens `key`'s file for writing, made if it is missing and then on the disk with its name;
+    /// with the folder that has it.
+    pub(super) fn open_or_create(&self, key: &ObjectKey) -> io::Result<(fs::File, OwnedFd)> {
+        let mut tries = 0;
+        loop {
+            // So that all folders are put on the disk, whoever may have pruned them meanwhile.
+            self.forget(split(key).0);
+            let target = self.folder_for_writing(key)?;
+            let mode = Mode::from_raw_mode(0o666);
+            match rustix::fs::openat(&target.folder, target.name, WRITE | OFlags::CREATE, mode) {
+                Err(Errno::NOENT) if tries < TRIES => tries += 1,
+                opened => {
+                    let (file, folder) = (opened?.into(), target.folder.try_clone()?);
+                    target.sync(self)?;
+                    return Ok((file, folder));
+                }
+            }
+        }
+    }
+
     /// The folder that has `key`'s file, and the file's name.
     pub(super) fn folder_of<'k>(&self, key: &'k ObjectKey) -> io::Result<(OwnedFd, &'k str)> {
         let (parents, name) = split(key);
@@ -229,7 +249,11 @@ impl Target<'_> {
 pub(super) const NO_MODE: Mode = Mode::empty();
 pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-fn split(key: &ObjectKey) -> (&str, &str) {
+/// Not waiting for the other end of what turns out to be a pipe.
+pub(super) const WRITE: OFlags =
+    OFlags::RDWR.union(OFlags::NONBLOCK).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+pub(super) fn split(key: &ObjectKey) -> (&str, &str) {
     key.as_str().rsplit_once('/').unwrap_or(("", key.as_str()))
 }
 

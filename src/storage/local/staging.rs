@@ -19,7 +19,7 @@ use rustix::{
 };
 use uuid::Uuid;
 
-use super::root::{NO_MODE, open_folder};
+use super::root::{NO_MODE, READ, open_folder};
 
 /// Begins with a dot, as no key does.
 const HOME: &str = ".gatehouse";
@@ -39,12 +39,12 @@ pub(super) struct Staging {
     _lock: File,
 }
 
-/// A file that is removed when it is dropped, unless it got its place.
+/// A file that is removed when it is dropped, unless it got its place, or is another's.
 pub(super) struct Temporary {
     file: File,
     folder: Arc<OwnedFd>,
     name: String,
-    placed: bool,
+    kept: bool,
 }
 
 impl Staging {
@@ -70,7 +70,27 @@ impl Staging {
     pub(super) fn create(&self) -> io::Result<Temporary> {
         let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
         let file = create(self.folder.as_fd(), &name)?;
-        Ok(Temporary { file, folder: Arc::clone(&self.folder), name, placed: false })
+        Ok(Temporary { file, folder: Arc::clone(&self.folder), name, kept: false })
+    }
+
+    /// Another name for the file `name` in `within`, whatever becomes of that one.
+    pub(super) fn link(&self, within: &OwnedFd, name: &str) -> io::Result<Temporary> {
+        let link = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        rustix::fs::linkat(within, name, &self.folder, link.as_str(), AtFlags::empty())?;
+        // Not waiting for the other end of what turns out to be a pipe.
+        let flags = READ.union(OFlags::NONBLOCK);
+        match rustix::fs::openat(&self.folder, link.as_str(), flags, NO_MODE) {
+            Ok(file) => Ok(Temporary {
+                file: file.into(),
+                folder: Arc::clone(&self.folder),
+                name: link,
+                kept: false,
+            }),
+            Err(e) => {
+                rustix::fs::unlinkat(&self.folder, link.as_str(), AtFlags::empty())?;
+                Err(e.into())
+            }
+        }
     }
 
     /// Fails on a file system where names that differ in case only are the same.
@@ -139,6 +159,15 @@ impl Drop for Staging {
 }
 
 impl Temporary {
+    /// A file that stays when it is dropped.
+    pub(super) fn kept(file: File, folder: OwnedFd, name: &str) -> Self {
+        Self { file, folder: Arc::new(folder), name: name.to_owned(), kept: true }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)
     }
@@ -172,18 +201,18 @@ impl Temporary {
 
     /// Says that the file has its final name.
     pub(super) fn keep(mut self) {
-        self.placed = true;
+        self.kept = true;
     }
 
     pub(super) fn remove(mut self) -> io::Result<()> {
-        self.placed = true;
+        self.kept = true;
         Ok(rustix::fs::unlinkat(&self.folder, self.name.as_str(), AtFlags::empty())?)
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.placed {
+        if !self.kept {
             // What is left otherwise, the next start's sweep finds.
             let _ = rustix::fs::unlinkat(&self.folder, self.name.as_str(), AtFlags::empty());
         }

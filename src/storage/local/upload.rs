@@ -13,7 +13,7 @@ use super::{
         buffer::{Filling, Part},
     },
     Disk, error_of,
-    read::etag_of,
+    read::{etag_of, size_of},
     staging::Temporary,
 };
 
@@ -50,29 +50,54 @@ impl LocalUpload {
         }
     }
 
-    async fn write_all(&mut self, mut chunk: Bytes) -> Result<()> {
-        self.size += chunk.len() as u64;
+    /// One whose first bytes, so many, are in `file`.
+    pub(super) fn after(file: Temporary, size: u64, disk: Arc<Disk>, new: NewObject) -> Self {
+        let mut upload = Self::new(disk, new);
+        upload.spool.file = File::Idle(file);
+        Self { size, ..upload }
+    }
+
+    pub(super) fn disk(&self) -> &Arc<Disk> {
+        &self.spool.disk
+    }
+
+    /// Puts all that was written on the disk; returns how much that is.
+    pub(super) async fn sync(&mut self) -> Result<u64> {
+        if self.filling.len() > 0 {
+            self.append_filled().await?;
+        }
+        self.spool.sync(self.size).await?;
+        Ok(self.size)
+    }
+
+    async fn append_filled(&mut self) -> Result<()> {
+        let Disk { pool, batch, .. } = &*self.spool.disk;
+        let next = Filling::new(pool, &self.share, *batch);
+        let full = std::mem::replace(&mut self.filling, next).seal();
+        self.spool.append(full).await
+    }
+
+    pub(super) async fn write_all(&mut self, mut chunk: Bytes) -> Result<()> {
         while !chunk.is_empty() {
             if self.filling.needs_memory() && !self.share.is_roomy() {
                 self.spool.settle().await?;
             }
+            let left = chunk.len();
             let pushed = self.filling.push(&mut chunk).await;
             pushed.map_err(|e| Error::new(ErrorKind::Overloaded, "write").because(e))?;
+            self.size += (left - chunk.len()) as u64;
             if self.filling.is_full() {
-                let Disk { pool, batch, .. } = &*self.spool.disk;
-                let next = Filling::new(pool, &self.share, *batch);
-                let full = std::mem::replace(&mut self.filling, next).seal();
-                self.spool.append(full).await?;
+                self.append_filled().await?;
             }
         }
         Ok(())
     }
 
-    async fn commit(mut self, commit: Commit) -> Result<Stored> {
+    pub(super) async fn commit(mut self, commit: Commit) -> Result<Stored> {
         let last = self.filling.seal();
         self.spool.settle().await?;
         let file = self.spool.take();
-        let key = self.key;
+        let (key, size) = (self.key, self.size);
         let placed = self.spool.disk.spawn("rename", move |root| {
             let mut file = match file {
                 Some(file) => file,
@@ -80,6 +105,7 @@ impl LocalUpload {
             };
             append(&mut file, &last)?;
             drop(last);
+            check_whole(&file, size)?;
             root.place(file, &key, commit.if_absent)
         });
         // The folder may have failed to reach the disk with the new name in it.
@@ -88,7 +114,7 @@ impl LocalUpload {
             e.with_possible_effect(!refused)
         });
         let etag = etag_of(&placed?);
-        Ok(Stored { etag, size: self.size })
+        Ok(Stored { etag, size, sha256: None })
     }
 }
 
@@ -134,6 +160,19 @@ impl Spool {
         Ok(())
     }
 
+    /// Puts the file, which is to have `size` bytes, on the disk.
+    async fn sync(&mut self, size: u64) -> Result<()> {
+        self.settle().await?;
+        let missing = || Error::new(ErrorKind::Internal, "fsync").because("a write has failed");
+        let file = self.take().ok_or_else(missing)?;
+        self.file = File::Busy(self.disk.tasks.spawn_blocking(move || {
+            check_whole(&file, size)?;
+            file.sync()?;
+            Ok(file)
+        }));
+        self.settle().await
+    }
+
     /// Waits until no blocking thread writes to the file.
     async fn settle(&mut self) -> Result<()> {
         if let File::Busy(writing) = &mut self.file {
@@ -163,6 +202,14 @@ impl Drop for Spool {
             self.disk.tasks.spawn_blocking_on(move || drop(file), &self.disk.home);
         }
     }
+}
+
+/// Fails when a write has failed before, or its caller was gone.
+fn check_whole(file: &Temporary, size: u64) -> io::Result<()> {
+    if size_of(&file.stat()?) == size {
+        return Ok(());
+    }
+    Err(io::Error::other("not all bytes are in the file"))
 }
 
 fn append(file: &mut Temporary, part: &Part) -> io::Result<()> {

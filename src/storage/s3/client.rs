@@ -21,14 +21,17 @@ use aws_sdk_s3::{
     Client, Config,
     config::{
         BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-        SharedHttpClient, StalledStreamProtectionConfig, retry::RetryConfig,
-        timeout::TimeoutConfig,
+        SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
+        retry::RetryConfig, timeout::TimeoutConfig,
     },
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_types::service_config::ServiceConfigKey;
 
-use super::super::{BuildError, S3Settings};
+use super::{
+    super::{BuildError, S3Settings},
+    signing::Signing,
+};
 
 /// A store that accepts no connection within this is down.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -42,10 +45,57 @@ const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// Reads what AWS's tools read (environment, profile), but reaches no network unless the region
+/// can only come from the instance's metadata. Credentials are looked up when the first request
+/// needs them.
+pub(super) async fn load(settings: &S3Settings) -> Result<(Clients, Signing), BuildError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let near = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
+        .or_else(EnvironmentVariableRegionProvider::new())
+        .or_else(ProfileFileRegionProvider::new());
+    let near = near.region().await;
+    let shared = aws_config::defaults(BehaviorVersion::latest()).region(near.clone()).load().await;
+    let endpoint = settings.endpoint_url.clone().or_else(|| endpoint_of(&shared));
+    let region = match (near, &endpoint) {
+        (Some(region), _) => region,
+        (None, Some(_)) => Region::from_static("us-east-1"),
+        (None, None) => DefaultRegionChain::builder().build().region().await.ok_or_else(|| {
+            BuildError::new("s3.region", "must be set, or AWS_REGION in the environment")
+        })?,
+    };
+    let secure = endpoint.as_deref().is_none_or(|url| !url.starts_with("http://"));
+    let foreign = endpoint.is_some();
+    let path_style = settings.force_path_style.unwrap_or(foreign);
+    let retries = RetryConfig::standard()
+        .with_max_attempts(ATTEMPTS)
+        .with_initial_backoff(FIRST_PAUSE)
+        .with_max_backoff(LONGEST_PAUSE);
+    let credentials = settings.credentials.clone().map(SharedCredentialsProvider::new);
+    let credentials = credentials.or_else(|| shared.credentials_provider());
+    let mut config = aws_sdk_s3::config::Builder::from(&shared)
+        .region(region.clone())
+        .force_path_style(path_style)
+        .retry_config(retries)
+        .timeout_config(timeouts(ATTEMPT_WITHIN, OPERATION_WITHIN))
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    config.set_endpoint_url(endpoint).set_credentials_provider(credentials.clone());
+    let clients = Clients {
+        config: config.build(),
+        secure,
+        foreign,
+        id: NEXT.fetch_add(1, Ordering::Relaxed),
+        alive: Arc::default(),
+    };
+    Ok((clients, Signing::new(&settings.presign, region, credentials)))
+}
+
 /// One client a thread, all of the same configuration.
 pub(super) struct Clients {
     config: Config,
     secure: bool,
+    foreign: bool,
     id: u64,
     /// Tells threads when their client's store is gone.
     alive: Arc<()>,
@@ -62,55 +112,9 @@ thread_local! {
 }
 
 impl Clients {
-    /// Reads what AWS's tools read (environment, profile), but reaches no network unless the
-    /// region can only come from the instance's metadata. Credentials are looked up when the
-    /// first request needs them.
-    pub(super) async fn load(settings: &S3Settings) -> Result<Self, BuildError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let near = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
-            .or_else(EnvironmentVariableRegionProvider::new())
-            .or_else(ProfileFileRegionProvider::new());
-        let near = near.region().await;
-        let shared =
-            aws_config::defaults(BehaviorVersion::latest()).region(near.clone()).load().await;
-        let endpoint = settings.endpoint_url.clone().or_else(|| endpoint_of(&shared));
-        let region = match (near, &endpoint) {
-            (Some(region), _) => region,
-            (None, Some(_)) => Region::from_static("us-east-1"),
-            (None, None) => {
-                DefaultRegionChain::builder().build().region().await.ok_or_else(|| {
-                    BuildError::new("s3.region", "must be set, or AWS_REGION in the environment")
-                })?
-            }
-        };
-        let secure = endpoint.as_deref().is_none_or(|url| !url.starts_with("http://"));
-        let path_style = settings.force_path_style.unwrap_or(endpoint.is_some());
-        let retries = RetryConfig::standard()
-            .with_max_attempts(ATTEMPTS)
-            .with_initial_backoff(FIRST_PAUSE)
-            .with_max_backoff(LONGEST_PAUSE);
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_WITHIN)
-            .operation_attempt_timeout(ATTEMPT_WITHIN)
-            .operation_timeout(OPERATION_WITHIN);
-        let mut config = aws_sdk_s3::config::Builder::from(&shared)
-            .region(region)
-            .force_path_style(path_style)
-            .retry_config(retries)
-            .timeout_config(timeouts.build())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-        config.set_endpoint_url(endpoint);
-        if let Some(credentials) = settings.credentials.clone() {
-            config = config.credentials_provider(credentials);
-        }
-        Ok(Self {
-            config: config.build(),
-            secure,
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            alive: Arc::default(),
-        })
+    /// Whether an endpoint is configured: then it is hardly AWS.
+    pub(super) fn are_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// This thread's client.
@@ -127,6 +131,15 @@ impl Clients {
             client
         })
     }
+}
+
+/// How long one try of a call may take, and all of them.
+pub(super) fn timeouts(attempt: Duration, operation: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_WITHIN)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(operation)
+        .build()
 }
 
 /// The endpoint that the environment or the profile names for S3, or for all services.

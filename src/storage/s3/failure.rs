@@ -71,9 +71,23 @@ impl Failure {
         self.code.as_deref() == Some("NoSuchUpload")
     }
 
+    /// Whether the answer was that the store does not know what was asked of it.
+    pub(super) fn is_unsupported(&self) -> bool {
+        let codes = ["NotImplemented", "InvalidRequest", "InvalidArgument"];
+        self.code.as_deref().is_some_and(|code| codes.contains(&code))
+    }
+
     /// Whether the answer was that there is no such object.
     pub(super) fn is_missing_key(&self) -> bool {
         self.kind == ErrorKind::NotFound
+    }
+
+    /// The error of a call on a multipart upload that may be gone.
+    pub(super) fn of_upload(self, operation: &'static str) -> Error {
+        if self.is_missing_upload() {
+            return Error::new(ErrorKind::NotFound, operation).because(self);
+        }
+        self.into_error(operation)
     }
 
     pub(super) fn into_error(self, operation: &'static str) -> Error {
@@ -94,7 +108,9 @@ fn kind_of(status: Option<u16>, code: Option<&str>) -> ErrorKind {
         (_, Some("NoSuchKey")) => ErrorKind::NotFound,
         (_, Some("NoSuchBucket")) => ErrorKind::Internal,
         (_, Some("KeyTooLongError")) => ErrorKind::KeyTooLong,
-        (_, Some("RequestTimeout" | "SlowDown" | "OperationAborted")) => ErrorKind::Unavailable,
+        (_, Some("RequestTimeout" | "SlowDown" | "OperationAborted" | "InternalError")) => {
+            ErrorKind::Unavailable
+        }
         (Some(429 | 500..), _) => ErrorKind::Unavailable,
         _ => ErrorKind::Internal,
     }

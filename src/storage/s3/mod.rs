@@ -5,10 +5,15 @@
 //! only where S3 requires them: other stores reject them, and they would hash the bytes again.
 
 mod client;
+mod copy;
 mod effect;
 mod failure;
+mod form;
 mod multipart;
+mod presign;
 mod read;
+mod resume;
+mod signing;
 mod upload;
 
 use std::{sync::Arc, time::Duration};
@@ -18,11 +23,14 @@ use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, time::timeout};
 use tokio_util::task::TaskTracker;
 
-use self::{client::Clients, failure::Failure, upload::S3Upload};
+use self::{
+    client::Clients, copy::S3Copy, failure::Failure, resume::S3Resumable, signing::Signing,
+    upload::S3Upload,
+};
 use super::{
-    Budget, BuildError, Encryption, Error, ErrorKind, Head, NewObject, ObjectKey, Page, Read,
-    Reading, Result, S3Settings, SharedStorage, Storage, Upload, buffer::Pool, key::MAX_KEY,
-    read::check_prefix,
+    Budget, BuildError, Encryption, Error, ErrorKind, Head, NewObject, ObjectKey, Page, Presigner,
+    Read, Reading, Result, Resumable, S3Settings, SharedStorage, Staged, Storage, Suspended,
+    Upload, buffer::Pool, key::MAX_KEY, read::check_prefix,
 };
 
 /// How long readiness waits for the bucket's answer.
@@ -44,9 +52,11 @@ pub(super) async fn build(
         let limit = "must fit into half of the upload memory, which is what one tenant can hold";
         return Err(BuildError::new("s3.part_size", limit));
     }
-    let clients = Clients::load(settings).await?;
+    let (clients, signing) = client::load(settings).await?;
     Ok(Arc::new(S3(Arc::new(Bucket {
+        foreign: clients.are_foreign(),
         clients,
+        signing,
         name: settings.bucket.clone().unwrap_or_default(),
         prefix: settings.prefix.clone(),
         encryption: settings.server_side_encryption.map(|encryption| match encryption {
@@ -67,6 +77,9 @@ struct S3(Arc<Bucket>);
 /// The bucket, and what every upload into it shares.
 struct Bucket {
     clients: Clients,
+    signing: Signing,
+    /// Whether it is not AWS's own.
+    foreign: bool,
     name: String,
     prefix: String,
     encryption: Option<ServerSideEncryption>,
@@ -88,6 +101,22 @@ impl Bucket {
         format!("{}{key}", self.prefix)
     }
 
+    /// Fails for a key that is too long with the prefix.
+    fn check_length(&self, key: &ObjectKey, operation: &'static str) -> Result<()> {
+        if self.prefix.len() + key.as_str().len() > MAX_KEY {
+            return Err(Error::new(ErrorKind::KeyTooLong, operation));
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, key: String) -> Result<()> {
+        let request = self.client().delete_object().bucket(&self.name).key(key);
+        match request.send().await.map_err(|e| Failure::of(&e)) {
+            Err(failure) if !failure.is_missing_key() => Err(failure.into_error("DeleteObject")),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the bucket is there and ours to use.
     async fn exists(&self) -> Result<()> {
         let request = self.client().head_bucket().bucket(&self.name);
@@ -99,11 +128,34 @@ impl Bucket {
 impl Storage for S3 {
     fn begin(&self, new: NewObject) -> BoxFuture<'_, Result<Box<dyn Upload>>> {
         Box::pin(async move {
-            if self.0.prefix.len() + new.key.as_str().len() > MAX_KEY {
-                return Err(Error::new(ErrorKind::KeyTooLong, "PutObject"));
-            }
+            self.0.check_length(&new.key, "PutObject")?;
             Ok(Box::new(S3Upload::new(Arc::clone(&self.0), new)) as Box<dyn Upload>)
         })
+    }
+
+    fn begin_from(&self, staged: Staged, new: NewObject) -> BoxFuture<'_, Result<Box<dyn Upload>>> {
+        Box::pin(async move {
+            self.0.check_length(&new.key, "CopyObject")?;
+            Ok(Box::new(S3Copy::new(Arc::clone(&self.0), staged, new)) as Box<dyn Upload>)
+        })
+    }
+
+    fn resume(
+        &self,
+        new: NewObject,
+        staging: &ObjectKey,
+        from: Option<&Suspended>,
+    ) -> BoxFuture<'_, Result<Box<dyn Resumable>>> {
+        let (staging, from) = (staging.clone(), from.cloned());
+        Box::pin(async move {
+            self.0.check_length(&new.key, "PutObject")?;
+            let taken_up = S3Resumable::take_up(Arc::clone(&self.0), new, staging, from).await?;
+            Ok(Box::new(taken_up) as Box<dyn Resumable>)
+        })
+    }
+
+    fn presigner(&self) -> Option<&dyn Presigner> {
+        Some(&*self.0)
     }
 
     fn head(&self, key: &ObjectKey) -> BoxFuture<'_, Result<Head>> {
@@ -115,16 +167,7 @@ impl Storage for S3 {
     }
 
     fn delete(&self, key: &ObjectKey) -> BoxFuture<'_, Result<()>> {
-        let key = self.0.key(key);
-        Box::pin(async move {
-            let request = self.0.client().delete_object().bucket(&self.0.name).key(key);
-            match request.send().await.map_err(|e| Failure::of(&e)) {
-                Err(failure) if !failure.is_missing_key() => {
-                    Err(failure.into_error("DeleteObject"))
-                }
-                _ => Ok(()),
-            }
-        })
+        Box::pin(self.0.delete(self.0.key(key)))
     }
 
     fn list(&self, prefix: &str, after: Option<&str>) -> BoxFuture<'_, Result<Page>> {
@@ -149,12 +192,12 @@ impl Storage for S3 {
         SETTLES_WITHIN
     }
 
-    /// There is nothing to do: S3 has no folders.
-    /// What S3 shows is durable.
+    /// There is nothing to do: what S3 shows is durable.
     fn secure(&self, _: &ObjectKey) -> BoxFuture<'_, Result<()>> {
         Box::pin(async { Ok(()) })
     }
 
+    /// There is nothing to do: S3 has no folders.
     fn prune(&self, prefix: &str) -> BoxFuture<'_, Result<()>> {
         let checked = check_prefix(prefix, "prune");
         Box::pin(async { checked })

@@ -15,7 +15,9 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::{
-    super::{Error, ErrorKind, Journal, ObjectKey, Result, buffer::Part, read::check_prefix},
+    super::{
+        Error, ErrorKind, Journal, ObjectKey, Result, StoredPart, buffer::Part, read::check_prefix,
+    },
     Bucket,
     effect::Effect,
     failure::Failure,
@@ -25,12 +27,16 @@ use super::{
 pub(super) const UPLOAD: &str = "gatehouse-upload";
 const ABORT: &str = "AbortMultipartUpload";
 const LIST: &str = "ListMultipartUploads";
+const LIST_PARTS: &str = "ListParts";
 /// The pauses before each try to abort an upload in the background.
 const ABORT_AFTER: [u64; 7] = [0, 1, 2, 5, 15, 60, 300];
 
 /// A multipart upload that is neither completed nor aborted. Dropping it aborts it in the
-/// background.
-pub(super) struct Multipart(Option<Identity>);
+/// background, unless it is kept.
+pub(super) struct Multipart {
+    of: Option<Identity>,
+    kept: bool,
+}
 
 #[derive(Clone)]
 struct Identity {
@@ -73,7 +79,8 @@ impl Multipart {
             let upload_id = answer.upload_id.ok_or_else(|| {
                 Error::new(ErrorKind::Internal, CREATE).because("the answer has no UploadId")
             })?;
-            let begun = Self(Some(Identity { bucket, key: of.key, upload_id: upload_id.clone() }));
+            let identity = Identity { bucket, key: of.key, upload_id: upload_id.clone() };
+            let begun = Self { of: Some(identity), kept: false };
             if let Some(journal) = &of.journal
                 && let Err(cause) = journal.opened(&upload_id).await
             {
@@ -86,13 +93,25 @@ impl Multipart {
         created.await.map_err(|e| Error::new(ErrorKind::Internal, CREATE).because(e))?
     }
 
+    /// One that was kept before.
+    pub(super) fn kept(bucket: &Arc<Bucket>, key: &str, upload_id: &str) -> Self {
+        let (key, upload_id) = (key.to_owned(), upload_id.to_owned());
+        Self { of: Some(Identity { bucket: Arc::clone(bucket), key, upload_id }), kept: true }
+    }
+
+    /// From now on it stays when it is dropped or fails; returns the `UploadId`.
+    pub(super) fn keep(&mut self) -> Option<String> {
+        self.kept = true;
+        self.of.as_ref().map(|of| of.upload_id.clone())
+    }
+
     /// `UploadPart`, as a future of its own.
     pub(super) fn send(
         &self,
         number: i32,
         part: Part,
     ) -> impl Future<Output = Result<CompletedPart>> + use<> {
-        let of = self.0.clone();
+        let of = self.of.clone();
         async move {
             const SEND: &str = "UploadPart";
             let Some(of) = of else {
@@ -114,7 +133,8 @@ impl Multipart {
         }
     }
 
-    /// `CompleteMultipartUpload`; returns the entity tag. A failed one is aborted.
+    /// `CompleteMultipartUpload`; returns the entity tag. A failed one is aborted, unless it is
+    /// kept.
     pub(super) async fn complete(
         mut self,
         parts: Vec<CompletedPart>,
@@ -122,7 +142,7 @@ impl Multipart {
         upload: Uuid,
     ) -> Result<String> {
         const COMPLETE: &str = "CompleteMultipartUpload";
-        let Some(of) = &self.0 else {
+        let Some(of) = &self.of else {
             return Err(Error::new(ErrorKind::Internal, COMPLETE));
         };
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
@@ -138,7 +158,7 @@ impl Multipart {
         let effect = Effect::default();
         let failure = match request.customize().interceptor(effect.clone()).send().await {
             Ok(answer) => {
-                self.0 = None;
+                self.of = None;
                 return Ok(unquoted(answer.e_tag));
             }
             Err(error) => Failure::of(&error),
@@ -148,7 +168,7 @@ impl Multipart {
         if (failure.is_missing_upload() || failure.is_conflict())
             && let Some(etag) = of.bucket.etag_if_from(&of.key, upload).await
         {
-            self.0 = None;
+            self.of = None;
             return Ok(etag);
         }
         Err(refused(failure, COMPLETE, &effect))
@@ -157,9 +177,10 @@ impl Multipart {
     /// Aborts the upload and waits until nothing of it is left. Where that fails, it is tried on
     /// in the background.
     pub(super) async fn abort(mut self) -> Result<()> {
-        if let Some(of) = &self.0 {
+        self.kept = false;
+        if let Some(of) = &self.of {
             of.abort_fully().await.map_err(|f| f.into_error(ABORT))?;
-            self.0 = None;
+            self.of = None;
         }
         Ok(())
     }
@@ -203,7 +224,7 @@ impl Identity {
 
 impl Drop for Multipart {
     fn drop(&mut self) {
-        if let Some(of) = self.0.take() {
+        if let Some(of) = self.of.take().filter(|_| !self.kept) {
             let bucket = Arc::clone(&of.bucket);
             bucket.tasks.spawn_on(of.abort_in_background(), &bucket.home);
         }
@@ -211,6 +232,24 @@ impl Drop for Multipart {
 }
 
 impl Bucket {
+    /// `ListParts`: what the multipart upload has, by number.
+    pub(super) async fn parts(&self, key: &str, upload_id: &str) -> Result<Vec<StoredPart>> {
+        let list = self.client().list_parts().bucket(&self.name).key(key).upload_id(upload_id);
+        let mut pages = list.into_paginator().send();
+        let mut parts = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|e| Failure::of(&e).of_upload(LIST_PARTS))?;
+            parts.extend(page.parts.unwrap_or_default().into_iter().filter_map(|part| {
+                Some(StoredPart {
+                    number: u32::try_from(part.part_number?).ok()?,
+                    size: u64::try_from(part.size?).ok()?,
+                    etag: part.e_tag?,
+                })
+            }));
+        }
+        Ok(parts)
+    }
+
     /// The entity tag of the object at `key`, if it came from `upload`.
     pub(super) async fn etag_if_from(&self, key: &str, upload: Uuid) -> Option<String> {
         let head = self.head(key.to_owned()).await.ok()?;
@@ -254,7 +293,7 @@ where
 /// Aborts the upload of this `UploadId`, if there is one.
 pub(super) async fn abort(bucket: Arc<Bucket>, key: String, upload_id: String) -> Result<()> {
     let of = Identity { bucket, key, upload_id };
-    if of.is_gone().await.map_err(|f| f.into_error("ListParts"))? {
+    if of.is_gone().await.map_err(|f| f.into_error(LIST_PARTS))? {
         return Ok(());
     }
     of.abort_fully().await.map_err(|f| f.into_error(ABORT))

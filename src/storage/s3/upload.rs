@@ -18,7 +18,9 @@ use uuid::Uuid;
 use super::{
     super::{
         Commit, Error, ErrorKind, Journal, NewObject, Result, Share, Stored, Upload,
-        budget::UsedUp, buffer::Filling, hex,
+        budget::UsedUp,
+        buffer::{Filling, Part},
+        hex,
     },
     Bucket,
     effect::Effect,
@@ -51,12 +53,19 @@ struct Sent {
     in_flight: JoinSet<Result<CompletedPart>>,
     done: Vec<CompletedPart>,
     number: i32,
+    /// Of all parts, those in flight among them.
+    bytes: u64,
     multipart: Option<Multipart>,
 }
 
 impl S3Upload {
     pub(super) fn new(bucket: Arc<Bucket>, new: NewObject) -> Self {
         let part_size = part_size(bucket.part_size, new.size_hint, new.share.largest());
+        Self::of_parts(part_size, bucket, new)
+    }
+
+    /// One whose parts, all but the last, have this size.
+    pub(super) fn of_parts(part_size: usize, bucket: Arc<Bucket>, new: NewObject) -> Self {
         Self {
             key: bucket.key(&new.key),
             content_type: new.content_type,
@@ -71,13 +80,64 @@ impl S3Upload {
         }
     }
 
-    async fn write_all(&mut self, mut chunk: Bytes) -> Result<()> {
-        self.size += chunk.len() as u64;
+    /// Goes on after these parts, all of which are full.
+    pub(super) fn after(mut self, multipart: Multipart, done: Vec<CompletedPart>) -> Self {
+        self.size = (done.len() * self.part_size) as u64;
+        let number = done.len() as i32;
+        let (bytes, multipart) = (self.size, Some(multipart));
+        self.sent = Sent { done, number, bytes, multipart, ..Sent::default() };
+        self
+    }
+
+    pub(super) fn bucket(&self) -> &Arc<Bucket> {
+        &self.bucket
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Bytes written so far.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(super) fn part_size(&self) -> usize {
+        self.part_size
+    }
+
+    pub(super) fn multipart(&mut self) -> Option<&mut Multipart> {
+        self.sent.multipart.as_mut()
+    }
+
+    /// The bytes behind the last full part.
+    pub(super) fn tail(&self) -> Part {
+        self.filling.so_far()
+    }
+
+    /// Waits until the store has all full parts.
+    pub(super) async fn settle(&mut self) -> Result<()> {
+        let sent = &mut self.sent;
+        while !sent.in_flight.is_empty() {
+            sent.join_one().await?;
+        }
+        // Otherwise a part has failed, or its caller was gone before it was sent.
+        let there = sent.bytes + self.filling.len() as u64;
+        if sent.done.len() as i32 != sent.number || there != self.size {
+            return Err(Error::new(ErrorKind::Internal, "UploadPart").because("a part is missing"));
+        }
+        sent.done.sort_unstable_by_key(|part| part.part_number);
+        Ok(())
+    }
+
+    pub(super) async fn write_all(&mut self, mut chunk: Bytes) -> Result<()> {
         while !chunk.is_empty() {
             if self.filling.needs_memory() {
                 self.make_room().await?;
             }
+            let left = chunk.len();
             self.filling.push(&mut chunk).await.map_err(overloaded)?;
+            self.size += (left - chunk.len()) as u64;
             if self.filling.is_full() {
                 self.send_filled().await?;
             }
@@ -122,28 +182,36 @@ impl S3Upload {
             return Err(Error::new(ErrorKind::Internal, "UploadPart")
                 .because("an upload has at most 10,000 parts: storage.s3.part_size is too small"));
         }
+        sent.bytes += part.len() as u64;
         sent.in_flight.spawn(multipart.send(sent.number, part));
         Ok(())
     }
 
-    async fn commit(mut self, commit: Commit) -> Result<Stored> {
+    pub(super) async fn commit(mut self, commit: Commit) -> Result<Stored> {
         let size = self.size;
         if self.sent.multipart.is_none() {
-            return Ok(Stored { etag: self.put(commit).await?, size });
+            self.settle().await?;
+            return Ok(Stored { etag: self.put(commit).await?, size, sha256: None });
         }
         if self.filling.len() > 0 {
             self.send_filled().await?;
         }
-        let mut sent = self.sent;
-        while !sent.in_flight.is_empty() {
-            sent.join_one().await?;
-        }
-        sent.done.sort_unstable_by_key(|part| part.part_number);
+        self.settle().await?;
+        let sent = self.sent;
         let Some(multipart) = sent.multipart else {
             return Err(Error::new(ErrorKind::Internal, "CompleteMultipartUpload"));
         };
         let etag = multipart.complete(sent.done, commit.if_absent, self.upload).await?;
-        Ok(Stored { etag, size })
+        Ok(Stored { etag, size, sha256: None })
+    }
+
+    pub(super) async fn throw_away(self) -> Result<()> {
+        let mut sent = self.sent;
+        sent.in_flight.shutdown().await;
+        match sent.multipart {
+            Some(multipart) => multipart.abort().await,
+            None => Ok(()),
+        }
     }
 
     /// `PutObject`; returns the entity tag.
@@ -163,11 +231,11 @@ impl S3Upload {
             .set_if_none_match(commit.if_absent.then(|| "*".to_owned()))
             .body(stream(part));
         let effect = Effect::default();
-        let signed = request
-            .customize()
-            .interceptor(PayloadHash(hex(&commit.sha256)))
-            .interceptor(effect.clone());
-        let failure = match signed.send().await {
+        let mut request = request.customize().interceptor(effect.clone());
+        if let Some(sha256) = &commit.sha256 {
+            request = request.interceptor(PayloadHash(hex(sha256)));
+        }
+        let failure = match request.send().await {
             Ok(answer) => return Ok(unquoted(answer.e_tag)),
             Err(error) => Failure::of(&error),
         };
@@ -197,14 +265,7 @@ impl Upload for S3Upload {
     }
 
     fn abort(self: Box<Self>) -> BoxFuture<'static, Result<()>> {
-        Box::pin(async move {
-            let mut sent = self.sent;
-            sent.in_flight.shutdown().await;
-            match sent.multipart {
-                Some(multipart) => multipart.abort().await,
-                None => Ok(()),
-            }
-        })
+        Box::pin(self.throw_away())
     }
 }
 
