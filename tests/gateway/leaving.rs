@@ -106,7 +106,7 @@ async fn deaf() -> (Upstream, mpsc::Sender<()>, mpsc::Receiver<()>) {
                 reset = socket.ready(Interest::ERROR) => reset.is_err(),
                 Some(()) = taken.recv() => true,
             } {
-                socket.read(&mut piece).await.unwrap();
+                assert!(socket.read(&mut piece).await.unwrap() > 0, "there is much to read");
             }
             left.send(()).await.unwrap();
         }
@@ -128,7 +128,7 @@ async fn stopped(app: &App) -> Connection {
 }
 
 /// Whether the peer's side has not yet taken all that was sent, as the kernel tells.
-fn waits(client: &Connection) -> bool {
+pub fn waits(client: &Connection) -> bool {
     let port = format!(":{:04X}", client.stream.local_addr().unwrap().port());
     let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let mut lines = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
