@@ -23,7 +23,7 @@ pub use self::{maintenance::Maintenance, stopper::Stopper};
 use crate::{
     consumers::{
         self,
-        records::{Reconciler, Records},
+        records::{Hasher, Reconciler, Records},
     },
     database::{self, Database, Migration, Role},
     edge::Cors,
@@ -68,6 +68,9 @@ pub enum Error {
     /// The store cannot be used as set up.
     #[error(transparent)]
     Storage(#[from] storage::BuildError),
+    /// The store cannot be tried.
+    #[error("the store cannot be tried: {0}")]
+    Diagnosis(storage::Error),
     /// The database cannot be used as set up.
     #[error("setting database.url {0}")]
     Database(#[from] database::BuildError),
@@ -88,6 +91,9 @@ struct Shared {
     /// None where the consumers module is not served.
     uploads: Option<web::Data<consumers::Uploads>>,
     images: Option<web::Data<consumers::Images>>,
+    direct: Option<web::Data<consumers::DirectUploads>>,
+    links: Option<web::Data<consumers::Links>>,
+    resumable: Option<web::Data<consumers::ResumableUploads>>,
     readiness: web::Data<Readiness>,
     gateway: Gateway,
     cors: Option<Arc<Cors>>,
@@ -97,6 +103,8 @@ struct Shared {
     connections: TaskTracker,
     /// Tells every connection to close after its current response.
     draining: CancellationToken,
+    /// Tells uploads that can be gone on with to keep what has come, since they are about to be cut.
+    cut: CancellationToken,
 }
 
 /// The application, bound and wired, not yet serving.
@@ -104,6 +112,7 @@ pub struct Application {
     server: Server,
     storage: SharedStorage,
     reconciler: Option<Reconciler>,
+    hasher: Option<Hasher>,
     registry: Arc<Registry>,
     stopper: Stopper,
 }
@@ -146,9 +155,25 @@ impl Application {
             let (storage, commits) = (Arc::clone(&storage), work.clone());
             web::Data::new(consumers::Images::new(storage, records, reconciler, commits))
         });
+        let signer = records.clone().map(|records| Arc::new(consumers::Signer::new(records)));
+        let hasher = records.clone().map(|records| Hasher::new(records, Arc::clone(&storage)));
         let uploads = records.map(|records| {
             let storage = Arc::clone(&storage);
             web::Data::new(consumers::Uploads::new(storage, records, budget, work.clone(), images))
+        });
+        let cut = CancellationToken::new();
+        let resumable = uploads.clone().map(|uploads| {
+            let expire_after = settings.consumers.resumable_uploads.expire_after;
+            let (uploads, cut) = (uploads.into_inner(), cut.clone());
+            web::Data::new(consumers::ResumableUploads::new(uploads, expire_after, cut))
+        });
+        let links = images_read.clone().zip(signer.clone()).map(|(images, signer)| {
+            web::Data::new(consumers::Links::new(images.into_inner(), signer))
+        });
+        let direct = uploads.clone().zip(signer).map(|(uploads, signer)| {
+            let expire_after = settings.consumers.direct_uploads.expire_after;
+            let uploads = uploads.into_inner();
+            web::Data::new(consumers::DirectUploads::new(uploads, signer, expire_after))
         });
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
@@ -159,6 +184,9 @@ impl Application {
         let shared = Shared {
             uploads,
             images: images_read,
+            direct,
+            links,
+            resumable,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database)),
             gateway: Gateway::new(
                 gateway::PREFIX,
@@ -172,6 +200,7 @@ impl Application {
             work,
             connections: TaskTracker::new(),
             draining: draining.clone(),
+            cut,
         };
 
         let timeout = settings.server.shutdown_timeout;
@@ -204,7 +233,7 @@ impl Application {
             timeout,
         };
         announce(address, consumers_address);
-        Ok(Self { server, storage, reconciler, registry, stopper })
+        Ok(Self { server, storage, reconciler, hasher, registry, stopper })
     }
 
     /// The services table that requests are routed by.
@@ -222,9 +251,12 @@ impl Application {
     /// # Errors
     /// When the server fails.
     pub async fn run(self) -> io::Result<()> {
-        actix_rt::spawn(sweep(self.storage));
+        actix_rt::spawn(sweep(self.storage, self.reconciler.clone()));
         if let Some(reconciler) = self.reconciler {
             actix_rt::spawn(reconciler.run(self.stopper.settled.clone()));
+        }
+        if let Some(hasher) = self.hasher {
+            actix_rt::spawn(hasher.run(self.stopper.settled.clone()));
         }
         self.server.await
     }

@@ -1,6 +1,7 @@
 //! The commands: what each prints, and the exit status it ends with.
 
 mod adopt;
+mod check;
 mod erase;
 mod images;
 mod keys;
@@ -61,8 +62,8 @@ Every setting can also come from the environment: server.listen is GATEHOUSE__SE
 enum Command {
     /// Serve until SIGTERM or SIGINT (the default); SIGHUP reloads the services table
     Serve,
-    /// Check the settings and print those in effect, without secrets
-    Check,
+    /// Check the settings and print those in effect, without secrets; or try the store
+    Check(check::Check),
     /// Bring the database's schema up to date, as every start does, and end
     Migrate,
     /// Make, list and revoke API keys
@@ -82,7 +83,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let sources = Sources::of_process(arguments.settings);
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(&sources),
-        Command::Check => with_settings(&sources, |settings| check(&settings)),
+        Command::Check(command) => {
+            with_settings(&sources, |settings| check::run(command, &settings, &sources))
+        }
         Command::Migrate => with_settings(&sources, |settings| migrate(&settings, &sources)),
         Command::Keys(command) => with_database(&sources, async |database, _| {
             keys::run(command, database).await.map_err(|message| (message, 1))
@@ -110,16 +113,6 @@ fn fail(message: &str, status: u8) -> ExitCode {
     // When standard error is closed there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "gatehouse: {message}");
     ExitCode::from(status)
-}
-
-fn check(settings: &Settings) -> ExitCode {
-    match settings.to_toml() {
-        Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
-        Err(error) => fail(&format!("the settings cannot be printed: {error}"), 1),
-    }
 }
 
 fn migrate(settings: &Settings, sources: &Sources) -> ExitCode {
@@ -230,7 +223,7 @@ fn cannot_start(error: &app::Error, sources: &Sources) -> String {
         app::Error::Checks { key, .. } => key.clone(),
         app::Error::Storage(error) => format!("storage.{}", error.setting()),
         app::Error::Database(_) => "database.url".to_owned(),
-        app::Error::Server(_) => return error.to_string(),
+        app::Error::Server(_) | app::Error::Diagnosis(_) => return error.to_string(),
     };
     format!("{error} ({key} is from {})", sources.origin(&key))
 }

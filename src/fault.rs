@@ -13,6 +13,8 @@
 //! | `commit.prepared` | all of an upload is written down, and its object is not there |
 //! | `commit.stored` | its object is there, and its record is not |
 //! | `commit.recorded` | its record is there, and its client was not told |
+//! | `session.opened` | an upload in more than one request is written down |
+//! | `session.saved` | how far it has come is written down |
 //! | `delete.prepared` | a deletion is written down |
 //! | `delete.removed` | the object is gone, and its record is not |
 //! | `delete.recorded` | the record is gone, and the client was not told |

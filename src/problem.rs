@@ -114,6 +114,14 @@ kinds! {
         "The service behind the gateway is not taking requests; try again after the time in Retry-After.";
     UpstreamTimeout "upstream-timeout" 504 "Gateway timeout"
         "The service behind the gateway did not answer in time; try again later.";
+    UploadInvalid "upload-invalid" 400 "Invalid upload request"
+        "The request that begins an upload, or goes on with one, is malformed; the detail of the answer says what is wrong.";
+    UploadConflict "upload-conflict" 409 "Upload conflict"
+        "The upload is not where this request takes it to be; ask how far it is, and go on from there.";
+    UploadLocked "upload-locked" 423 "Upload locked"
+        "Another request works on this upload and has not let go; try again in a second.";
+    ChecksumMismatch "checksum-mismatch" 460 "Checksum mismatch"
+        "The bytes do not have the checksum that was sent with them, and were not kept; send them again.";
     Internal "internal" 500 "Internal Error"
         "Something failed that should not have; tell the operator the request id.";
 }

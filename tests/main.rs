@@ -5,7 +5,9 @@
 
 mod auth;
 mod bad_input;
+mod clients;
 mod database;
+mod direct;
 mod framing;
 mod gateway;
 mod harness;
@@ -16,4 +18,5 @@ mod records;
 mod settings;
 mod storage;
 mod tidy;
+mod tus;
 mod uploads;

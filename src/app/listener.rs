@@ -18,6 +18,7 @@ use tokio::net::TcpSocket;
 use super::{Error, MODULES, Shared};
 use crate::{
     connection::{ClientStream, Exchange, Limits},
+    consumers,
     edge::{self, Edge, Labels},
     gateway::Admission,
     operations,
@@ -132,6 +133,15 @@ fn app(
     }
     if let Some(images) = shared.images {
         app = app.app_data(images);
+    }
+    if let Some(cors) = shared.cors {
+        app = app.app_data(web::Data::from(cors));
+    }
+    if let (Some(direct), Some(links)) = (shared.direct, shared.links) {
+        app = app.app_data(direct).app_data(links).configure(consumers::signed_routes);
+    }
+    if let Some(resumable) = shared.resumable {
+        app = app.app_data(resumable);
     }
     app.app_data(shared.readiness)
         .configure(operations::routes)

@@ -10,12 +10,12 @@ use crate::{
     consumers::{
         Images,
         adopt::Adopter,
-        records::{Reconciler, Records},
+        records::{Reconciler, Records, STAGING},
     },
     database::{Database, Role},
     problem,
     settings::Settings,
-    storage::{Budget, SharedStorage},
+    storage::{Budget, Finding, SharedStorage},
 };
 
 /// How long the end of a command waits for what it began.
@@ -57,16 +57,28 @@ impl Maintenance {
         Ok(done)
     }
 
+    /// Tries the store of the settings, and whether pages of these origins may send it requests.
+    /// Needs no database.
+    ///
+    /// # Errors
+    /// When the store cannot be used as set up.
+    pub async fn diagnose(settings: &Settings, origins: &[String]) -> Result<Vec<Finding>, Error> {
+        let storage = build_storage(settings).await?;
+        let findings = storage.diagnose(STAGING, origins).await.map_err(Error::Diagnosis)?;
+        // Of it, only what could not be cleaned up at once is left.
+        let _ = timeout(END_WITHIN, storage.drain()).await;
+        Ok(findings)
+    }
+
     async fn begin(database: Database, settings: &Settings) -> Result<Self, Error> {
         let images = &settings.consumers.images;
-        let memory = usize::try_from(images.upload_memory.as_u64()).unwrap_or(usize::MAX);
-        let storage = settings.storage.build(Budget::new(memory)).await?;
+        let storage = build_storage(settings).await?;
         let records = Self::records(database, settings);
         let reconciler = Reconciler::new(records.clone(), Arc::clone(&storage));
         let (commits, stop) = (TaskTracker::new(), CancellationToken::new());
         let settling = actix_rt::spawn(reconciler.clone().run(stop.clone()));
         // Of commands that died, perhaps where no server runs.
-        if let Err(error) = storage.sweep().await {
+        if let Err(error) = reconciler.sweep().await {
             tracing::debug!(cause = problem::chain(&error), "unfinished uploads may be left");
         }
         Ok(Self {
@@ -95,4 +107,10 @@ impl Maintenance {
             tracing::warn!("unfinished changes are left to be settled by a server");
         }
     }
+}
+
+async fn build_storage(settings: &Settings) -> Result<SharedStorage, Error> {
+    let memory = settings.consumers.images.upload_memory.as_u64();
+    let memory = usize::try_from(memory).unwrap_or(usize::MAX);
+    Ok(settings.storage.build(Budget::new(memory)).await?)
 }

@@ -17,6 +17,9 @@ use crate::{consumers::records::Reconciler, storage::SharedStorage};
 /// How long a cut request's uploads may take to clear away what they left in the store.
 const CLEAR_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long what can be gone on with may take to be kept, before it is cut.
+const KEEP_WITHIN: Duration = Duration::from_secs(2);
+
 /// Stops the application.
 #[derive(Clone)]
 pub struct Stopper {
@@ -45,7 +48,14 @@ impl Stopper {
         self.shared.work.close();
         self.shared.connections.close();
         // A commit whose client has left is nobody's connection: wait for it while the workers live.
-        let worked = timeout_at(deadline, self.work_done()).await.is_ok();
+        let kept_by = deadline - KEEP_WITHIN.min(self.timeout / 2);
+        let worked = match timeout_at(kept_by, self.work_done()).await {
+            Ok(()) => true,
+            Err(_) => {
+                self.shared.cut.cancel();
+                timeout_at(deadline, self.work_done()).await.is_ok()
+            }
+        };
         // Answers may still be on their way to slow clients.
         let closed = timeout_at(deadline, self.shared.connections.wait()).await.is_ok();
         self.server.stop(closed).await;

@@ -1,8 +1,12 @@
 //! Clearing the store of what earlier processes left in it.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use crate::{problem, storage::SharedStorage};
+use crate::{
+    consumers::records::{Reconciler, Settling},
+    problem,
+    storage::SharedStorage,
+};
 
 /// How often the store is swept, and how soon again where that failed: twice as late each time.
 const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -10,11 +14,11 @@ const SWEEP_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(
 
 /// Clears what processes that are gone left unfinished: at the start, or as soon as the store can
 /// be reached, and now and then.
-pub(super) async fn sweep(storage: SharedStorage) {
+pub(super) async fn sweep(storage: SharedStorage, reconciler: Option<Reconciler>) {
     let [soonest, latest] = SWEEP_AGAIN;
     let mut failing: Option<Duration> = None;
     loop {
-        let pause = match storage.sweep().await {
+        let pause = match swept(&storage, reconciler.as_ref()).await {
             Ok(cleared) => {
                 if cleared > 0 {
                     tracing::info!(
@@ -34,5 +38,15 @@ pub(super) async fn sweep(storage: SharedStorage) {
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+async fn swept(
+    storage: &SharedStorage,
+    reconciler: Option<&Reconciler>,
+) -> Result<usize, Settling> {
+    match reconciler {
+        Some(reconciler) => reconciler.sweep().await,
+        None => Ok(storage.sweep(&HashSet::new()).await?),
     }
 }

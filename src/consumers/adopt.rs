@@ -237,7 +237,7 @@ impl Adopter {
             display_name: found.file.as_str().to_owned(),
             content_type: seen.image_type.content_type().to_owned(),
             size: seen.size,
-            sha256: storage::hex(&seen.sha256),
+            sha256: Some(storage::hex(&seen.sha256)),
             width: seen.dimensions.width,
             height: seen.dimensions.height,
         };

@@ -1,6 +1,6 @@
 //! The module's error, and what the client is told of it.
 
-use std::error::Error as _;
+use std::{error::Error as _, time::Duration};
 
 use actix_web::http::header::{CONTENT_RANGE, HeaderValue};
 
@@ -59,9 +59,52 @@ pub enum Error {
     /// The image's object is not there, or not the one that the record tells.
     #[error("the record has no object")]
     ObjectLost(#[source] storage::Error),
+    /// A request that begins an upload, or goes on with one, is malformed; what is wrong.
+    #[error("invalid upload request: {0}")]
+    UploadInvalid(&'static str),
+    /// The upload is not where the request takes it to be; what to do.
+    #[error("the upload is elsewhere: {0}")]
+    UploadConflict(&'static str),
+    /// What is staged was not sent as the upload's answer said.
+    #[error("what is staged is not what was signed for")]
+    UploadForeign,
+    /// Another request works on the upload and does not let go.
+    #[error("the upload is locked")]
+    UploadLocked,
+    /// A request would bring more than is missing of an upload.
+    #[error("more than is missing")]
+    UploadOverrun,
+    /// A body came too slowly or broke off; what has come is kept.
+    #[error("the body of a resumable upload ended early")]
+    UploadInterrupted(#[source] Box<Error>),
+    /// The process is about to end; what has come of the upload is kept.
+    #[error("stopping")]
+    Stopping,
+    /// The bytes do not have the declared checksum.
+    #[error("the checksum differs")]
+    ChecksumMismatch,
+    /// A link's signature is wrong, or it has expired.
+    #[error("invalid link")]
+    LinkInvalid,
+    /// A request that is not the one that a link is for.
+    #[error("not what the link is for")]
+    LinkTerms,
     /// A step of the upload ended without an answer: a defect.
     #[error("the commit was lost")]
     CommitLost,
+}
+
+impl Error {
+    /// Whether the bytes themselves are refused: nothing but other bytes will do.
+    pub(super) fn is_of_the_bytes(&self) -> bool {
+        matches!(
+            self,
+            Self::ImageUnsupported
+                | Self::ImageInvalid(_)
+                | Self::TooLarge(_)
+                | Self::UploadForeign
+        )
+    }
 }
 
 impl From<Error> for Problem {
@@ -85,6 +128,31 @@ impl From<Error> for Problem {
             Error::Storage(ref cause) => failed(kind_of_storage(cause), error),
             Error::Records(ref cause) => failed(kind_of_records(cause), error),
             Error::Range(size) => beyond(size),
+            Error::UploadInvalid(what) => known(Kind::UploadInvalid).detail(what),
+            Error::UploadConflict(what) => known(Kind::UploadConflict).detail(what),
+            Error::UploadForeign => known(Kind::UploadConflict).detail(
+                "What was sent is not what this upload was begun for, and was thrown away; begin a new one.",
+            ),
+            Error::UploadLocked => known(Kind::UploadLocked).retry_after(Duration::from_secs(1)),
+            Error::UploadOverrun => known(Kind::TooLarge).detail(
+                "The body is longer than what is missing of the upload, which is where it was.",
+            ),
+            Error::UploadInterrupted(cause) => {
+                let kind = match *cause {
+                    Error::TooSlow => Kind::RequestTimeout,
+                    _ => Kind::BodyInvalid,
+                };
+                known(kind).detail(
+                    "The body came too slowly or broke off. What came is kept: ask by HEAD how far, and go on.",
+                )
+            }
+            Error::Stopping => known(Kind::Overloaded),
+            Error::ChecksumMismatch => known(Kind::ChecksumMismatch),
+            Error::LinkInvalid => known(Kind::Forbidden)
+                .detail("The link is wrong or has expired; ask for a new one."),
+            Error::LinkTerms => known(Kind::Forbidden).detail(
+                "The link is for exactly the size and type that it was asked for; send those.",
+            ),
             Error::ObjectLost(_) => known(Kind::Internal).because(error),
             Error::CommitLost => known(Kind::Internal).because(error),
         }

@@ -6,6 +6,7 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{
     body::{Body, MinRate},
@@ -13,13 +14,14 @@ use super::{
     images::{conditional::Conditions, record::Record, validators},
     multipart,
     names::CustomerId,
-    records::Image,
+    records::{self, Image},
+    settings::ImageSettings,
     upload::Uploads,
 };
 use crate::{
-    edge::Labels,
+    edge::{Cors, Labels},
     problem::{Kind, Problem},
-    tenant::Tenant,
+    tenant::{Tenant, TenantId},
 };
 
 /// `POST customer-images/upload/{customerId}`: an image as `multipart/form-data`.
@@ -33,7 +35,7 @@ pub async fn upload_form(
     let size_hint = acceptable_body(&request)?;
     let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     let boundary = multipart::boundary(content_type.unwrap_or_default())?;
-    let mut body = UploadBody::of(&request, payload, size_hint, &uploads);
+    let mut body = UploadBody::of(&request, payload, size_hint, uploads.settings());
     let conditions = Conditions::of(request.headers());
     let stored = uploads
         .take_form(&tenant.0, customer, &mut body.body, &boundary, conditions, size_hint)
@@ -61,11 +63,20 @@ pub async fn upload_raw(
     if size_hint.is_some_and(|size| size > limit) {
         return Err(Error::TooLarge(limit).into());
     }
-    let mut body = UploadBody::of(&request, payload, size_hint, &uploads);
+    let mut body = UploadBody::of(&request, payload, size_hint, uploads.settings());
     let conditions = Conditions::of(request.headers());
     let stored =
         uploads.take_raw(&tenant.0, customer, &name, &mut body.body, conditions, size_hint).await;
     Ok(created(&stored?))
+}
+
+/// `OPTIONS` of what a link leads to, which pages may use: a preflight, or nothing.
+pub async fn preflight(
+    request: HttpRequest,
+    cors: Option<web::Data<Cors>>,
+) -> Result<HttpResponse, Problem> {
+    let answer = cors.and_then(|cors| cors.preflight(request.head()));
+    answer.ok_or_else(|| Problem::new(Kind::MethodNotAllowed).allow("GET, HEAD, PUT"))
 }
 
 /// Any other method on an upload's path.
@@ -89,8 +100,22 @@ pub(super) fn decoded_segment(request: &HttpRequest, from_end: usize) -> Vec<u8>
     percent_encoding::percent_decode_str(raw).collect()
 }
 
+/// An id, which stands `from_end` segments before the path's last.
+pub(super) fn id(request: &HttpRequest, from_end: usize) -> Result<Uuid, Error> {
+    let segment = decoded_segment(request, from_end);
+    // In the one form in which ids are told.
+    let hyphenated = Some(&segment).filter(|id| id.len() == uuid::fmt::Hyphenated::LENGTH);
+    hyphenated.and_then(|id| Uuid::try_parse_ascii(id).ok()).ok_or(records::Error::NotFound.into())
+}
+
+/// The tenant that a link of this process's own names, two segments before its id.
+pub(super) fn linked_tenant(request: &HttpRequest) -> Result<TenantId, Error> {
+    let text = String::from_utf8(decoded_segment(request, 2)).unwrap_or_default();
+    TenantId::parse(&text).map_err(|_| records::Error::NotFound.into())
+}
+
 /// Refuses what can be told from the head to be no upload; answers the body's length if known.
-fn acceptable_body(request: &HttpRequest) -> Result<Option<u64>, Error> {
+pub(super) fn acceptable_body(request: &HttpRequest) -> Result<Option<u64>, Error> {
     let headers = request.headers();
     if headers.contains_key(CONTENT_ENCODING) {
         return Err(Error::MediaTypeUnsupported("Send the image without a Content-Encoding."));
@@ -102,19 +127,18 @@ fn acceptable_body(request: &HttpRequest) -> Result<Option<u64>, Error> {
 }
 
 /// A body that tells the access line how much of it came, even when the client leaves.
-struct UploadBody {
-    body: Body,
+pub(super) struct UploadBody {
+    pub(super) body: Body,
     labels: Option<Labels>,
 }
 
 impl UploadBody {
-    fn of(
+    pub(super) fn of(
         request: &HttpRequest,
         payload: web::Payload,
         length: Option<u64>,
-        uploads: &Uploads,
+        settings: &ImageSettings,
     ) -> Self {
-        let settings = uploads.settings();
         let rate = MinRate {
             bytes_per_second: settings.min_rate.as_u64(),
             window: settings.min_rate_window,
@@ -132,7 +156,8 @@ impl Drop for UploadBody {
     }
 }
 
-fn created(image: &Image) -> HttpResponse {
+/// The answer to whoever has stored this image.
+pub(super) fn created(image: &Image) -> HttpResponse {
     /// The answer to an upload.
     #[derive(Serialize)]
     struct Created<'a> {

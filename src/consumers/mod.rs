@@ -5,6 +5,7 @@
 
 pub mod adopt;
 mod body;
+mod direct;
 mod error;
 mod handlers;
 mod image;
@@ -13,21 +14,27 @@ pub mod multipart;
 mod names;
 pub mod records;
 mod settings;
+mod signed;
+mod tus;
 mod upload;
 
 use actix_web::web;
 
+pub use direct::DirectUploads;
 pub use error::Error;
-pub use images::{By, Erased, Images, Survey};
+pub use images::{By, Erased, Images, Links, Survey};
 pub use names::{CustomerId, FileName, image_key};
 pub use records::Quotas;
 pub use settings::{ImageSettings, OnConflict, Settings};
+pub use signed::Signer;
+pub use tus::ResumableUploads;
 pub use upload::Uploads;
 
 /// What the services table calls this module.
 pub const NAME: &str = "consumers";
 
-/// Adds the module's resources. They expect [`Uploads`] and [`Images`] among the app's data, and a
+/// Adds the module's resources. They expect [`Uploads`], [`Images`], [`Links`], [`DirectUploads`] and
+/// [`ResumableUploads`] among the app's data, and a
 /// [`crate::tenant::Tenant`] in each request.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -41,5 +48,13 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::put().to(handlers::upload_raw))
                 .default_service(web::to(handlers::only_put)),
         )
+        .configure(direct::routes)
+        .configure(tus::routes)
         .configure(images::routes);
+}
+
+/// Adds what links of this process's own lead to, outside of any service: the links are the credential.
+/// It expects [`DirectUploads`], [`Images`] and [`Links`].
+pub fn signed_routes(config: &mut web::ServiceConfig) {
+    config.configure(direct::signed_routes).configure(images::signed_routes);
 }

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::image::ImageType;
 use crate::settings::{Invalid, text};
 
+/// The longest that a signed request is good (AWS Signature Version 4).
+pub(super) const MOST_SIGNED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
 /// `[consumers]`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -17,6 +20,40 @@ pub struct Settings {
     pub listen: Option<SocketAddr>,
     /// Limits and rules of image uploads.
     pub images: ImageSettings,
+    /// Uploads straight to the store.
+    pub direct_uploads: DirectSettings,
+    /// Uploads that can be gone on with.
+    pub resumable_uploads: ResumableSettings,
+}
+
+/// `[consumers.direct_uploads]`: uploads straight to the store.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DirectSettings {
+    /// How long a client may take from the beginning to the completion; at most 7 days.
+    #[serde(with = "text")]
+    pub expire_after: Duration,
+}
+
+impl Default for DirectSettings {
+    fn default() -> Self {
+        Self { expire_after: Duration::from_secs(60 * 60) }
+    }
+}
+
+/// `[consumers.resumable_uploads]`: uploads that can be gone on with (tus).
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResumableSettings {
+    /// How long an upload is kept that nothing comes of.
+    #[serde(with = "text")]
+    pub expire_after: Duration,
+}
+
+impl Default for ResumableSettings {
+    fn default() -> Self {
+        Self { expire_after: Duration::from_secs(24 * 60 * 60) }
+    }
 }
 
 /// `[consumers.images]`: limits and rules of image uploads.
@@ -118,6 +155,19 @@ impl Settings {
             return Err(Invalid::new(
                 key("min_rate_window"),
                 "is zero; use a time such as \"30s\"",
+            ));
+        }
+        let direct = self.direct_uploads.expire_after;
+        if direct.is_zero() || direct > MOST_SIGNED {
+            return Err(Invalid::new(
+                "consumers.direct_uploads.expire_after",
+                "must be over zero and at most \"7days\", which stores sign for",
+            ));
+        }
+        if self.resumable_uploads.expire_after.is_zero() {
+            return Err(Invalid::new(
+                "consumers.resumable_uploads.expire_after",
+                "is zero; use a time such as \"24h\"",
             ));
         }
         // Half of it is one tenant's, and a tenant must be able to fill one part of the store's.

@@ -17,7 +17,7 @@ use super::{
     images::{check_writing, conditional::Conditions},
     multipart::{self, Limits, Multipart},
     names::{CustomerId, FileName, image_key},
-    records::{self, Check, ExpectedSize, Image, Intent, NewImage, Records},
+    records::{self, Check, ExpectedSize, Image, Intent, NewImage, Records, Session, Settling},
     settings::{ImageSettings, OnConflict},
 };
 use crate::{
@@ -28,10 +28,10 @@ use crate::{
 
 /// The rules of the settings and the store, shared by all workers.
 pub struct Uploads {
-    storage: SharedStorage,
-    records: Records,
-    budget: Arc<Budget>,
-    commits: TaskTracker,
+    pub(super) storage: SharedStorage,
+    pub(super) records: Records,
+    pub(super) budget: Arc<Budget>,
+    pub(super) commits: TaskTracker,
     accept: Vec<ImageType>,
     settings: ImageSettings,
 }
@@ -162,13 +162,7 @@ impl Uploads {
         size_hint: Option<u64>,
         least: Option<u64>,
     ) -> Result<Incoming, Error> {
-        let broken = Error::FileNameInvalid(crate::problem::Kind::FileNameInvalid.help());
-        let name = FileName::parse(name).ok_or(broken)?;
-        let key = image_key(tenant, customer, &name).map_err(|_| {
-            Error::FileNameInvalid(
-                "The key that the names make is over 1,024 bytes; choose shorter ones.",
-            )
-        })?;
+        let (name, key) = target(tenant, customer, name)?;
         let limit = self.settings.max_file_size.as_u64();
         // An image has at least one byte. For one of which nothing is known, nothing is reserved.
         let least = least.map_or(1, |least| least.clamp(1, limit));
@@ -226,12 +220,7 @@ impl Incoming {
     /// Spares the client its bytes when the quota lacks room, the name is taken, or a condition does
     /// not hold, already. The commit looks again.
     async fn check(&self, uploads: &Uploads, conditions: &Conditions) -> Result<(), Error> {
-        uploads.records.check_room(&self.tenant, &self.key, self.least).await?;
-        if !conditions.is_empty() || uploads.settings.on_conflict == OnConflict::Reject {
-            let old = uploads.records.named(&self.key).await?;
-            check_target(conditions, uploads.settings.on_conflict, old.as_ref())?;
-        }
-        Ok(())
+        uploads.check_early(&self.tenant, &self.key, self.least, conditions).await
     }
 
     async fn take(&mut self, uploads: &Uploads, chunk: Bytes) -> Result<(), Error> {
@@ -250,10 +239,7 @@ impl Incoming {
         let Some(image_type) = self.inspector.image_type() else {
             return Ok(());
         };
-        if !uploads.accept.contains(&image_type) {
-            return Err(Error::ImageUnsupported);
-        }
-        uploads.check_pixels(self.inspector.dimensions())?;
+        uploads.check_image(image_type, self.inspector.dimensions())?;
         let new = NewObject {
             key: self.key.clone(),
             content_type: image_type.content_type(),
@@ -271,8 +257,8 @@ impl Incoming {
 
     /// Checks what can be told only once all bytes are there.
     fn seen_whole(&mut self, uploads: &Uploads) -> Result<(), Error> {
-        let (_, dimensions) = self.inspector.finish()?;
-        uploads.check_pixels(Some(dimensions))
+        let (image_type, dimensions) = self.inspector.finish()?;
+        uploads.check_image(image_type, Some(dimensions))
     }
 
     async fn commit(
@@ -291,23 +277,30 @@ impl Incoming {
             display_name: display_name.unwrap_or(self.name).as_str().to_owned(),
             content_type: image_type.content_type().to_owned(),
             size: self.size,
-            sha256: storage::hex(&sha256),
+            sha256: Some(storage::hex(&sha256)),
             width: dimensions.width,
             height: dimensions.height,
         };
-        let on_conflict = uploads.settings.on_conflict;
-        let check: Check = Arc::new(move |old| check_target(&conditions, on_conflict, old));
-        let commit = Commit { sha256: Some(sha256), if_absent: on_conflict == OnConflict::Reject };
-        // Once begun, a commit runs to its end even if the client leaves meanwhile. In a box,
-        // since a task is moved a few times.
-        let (done, outcome) = oneshot::channel();
-        let task = Box::pin(commit_recorded(self.intent, upload, new, check, commit));
-        uploads.commits.spawn(async move {
-            // The client may be gone; then nobody waits for the outcome.
-            let _ = done.send(task.await);
-        });
-        outcome.await.map_err(|_| Error::CommitLost)?
+        let commit = uploads.commit(self.intent, upload, new, conditions, Some(sha256), None);
+        // Once begun, a commit runs to its end even if the client leaves meanwhile.
+        uploads.carry_out(commit).await
     }
+}
+
+/// The name of a file as a client sent it, and the key that it makes.
+pub(super) fn target(
+    tenant: &TenantId,
+    customer: &CustomerId,
+    name: &[u8],
+) -> Result<(FileName, ObjectKey), Error> {
+    let broken = Error::FileNameInvalid(crate::problem::Kind::FileNameInvalid.help());
+    let name = FileName::parse(name).ok_or(broken)?;
+    let key = image_key(tenant, customer, &name).map_err(|_| {
+        Error::FileNameInvalid(
+            "The key that the names make is over 1,024 bytes; choose shorter ones.",
+        )
+    })?;
+    Ok((name, key))
 }
 
 /// Whether an upload may take the place of what has its name.
@@ -330,6 +323,7 @@ async fn commit_recorded(
     new: NewImage,
     check: Check,
     commit: Commit,
+    unstage: impl Future<Output = Result<(), Settling>>,
 ) -> Result<Image, Error> {
     let prepared = intent.prepare(new, check).await?;
     fault::point("commit.prepared");
@@ -344,13 +338,90 @@ async fn commit_recorded(
         }
     };
     fault::point("commit.stored");
+    // Before the record: what dies in between is settled, and nothing of it left.
+    unstage.await.map_err(|error| match error {
+        Settling::Storage(error) => error.with_possible_effect(true).into(),
+        Settling::Records(error) => Error::from(error),
+    })?;
     let image = intent.complete(prepared, stored).await?;
     fault::point("commit.recorded");
     Ok(image)
 }
 
 impl Uploads {
-    fn check_pixels(&self, dimensions: Option<Dimensions>) -> Result<(), Error> {
+    /// Looks early whether an upload of at least `least` bytes could be kept under `key`: by the
+    /// quota, by what has the name, and by the request's conditions. The commit looks again.
+    pub(super) async fn check_early(
+        &self,
+        tenant: &TenantId,
+        key: &ObjectKey,
+        least: u64,
+        conditions: &Conditions,
+    ) -> Result<(), Error> {
+        self.records.check_room(tenant, key, least).await?;
+        if !conditions.is_empty() || self.settings.on_conflict == OnConflict::Reject {
+            let old = self.records.named(key).await?;
+            check_target(conditions, self.settings.on_conflict, old.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// The last step of an upload, of which all bytes are there and checked. Once its object is in
+    /// its place, nothing of it needs to be staged.
+    pub(super) fn commit(
+        &self,
+        intent: Arc<Intent>,
+        upload: Box<dyn Upload>,
+        new: NewImage,
+        conditions: Conditions,
+        sha256: Option<[u8; 32]>,
+        staged: Option<&Session>,
+    ) -> impl Future<Output = Result<Image, Error>> + Send + use<> {
+        let on_conflict = self.settings.on_conflict;
+        let check: Check = Arc::new(move |old| check_target(&conditions, on_conflict, old));
+        let commit = Commit { sha256, if_absent: on_conflict == OnConflict::Reject };
+        let (storage, staged) = (Arc::clone(&self.storage), staged.cloned());
+        let unstage = async move {
+            match staged {
+                Some(session) => records::unstage(&storage, &session).await,
+                None => Ok(()),
+            }
+        };
+        commit_recorded(intent, upload, new, check, commit, unstage)
+    }
+
+    /// Runs `work` as a task of its own, which a shutdown waits for, whoever leaves.
+    pub(super) async fn carry_out<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (done, outcome) = oneshot::channel();
+        // In a box, since a task is moved a few times.
+        let work = Box::pin(work);
+        self.commits.spawn(async move {
+            // The client may be gone; then nobody waits for the outcome.
+            let _ = done.send(work.await);
+        });
+        outcome.await.map_err(|_| Error::CommitLost)?
+    }
+
+    /// Whether what is known of an image so far is taken in.
+    pub(super) fn check_known(&self, inspector: &Inspector) -> Result<(), Error> {
+        match inspector.image_type() {
+            Some(image_type) => self.check_image(image_type, inspector.dimensions()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether images of this type and size are taken in.
+    pub(super) fn check_image(
+        &self,
+        image_type: ImageType,
+        dimensions: Option<Dimensions>,
+    ) -> Result<(), Error> {
+        if !self.accept.contains(&image_type) {
+            return Err(Error::ImageUnsupported);
+        }
         let limit = self.settings.max_pixels;
         match dimensions {
             Some(dimensions) if dimensions.pixels() > u128::from(limit) => {

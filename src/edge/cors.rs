@@ -19,8 +19,11 @@ use serde::{Deserialize, Serialize};
 use crate::settings::{Invalid, text};
 
 /// The fields of our answers that a page could not read otherwise.
-const EXPOSED: &str = "accept-ranges, allow, content-disposition, content-range, etag, location, \
-                       ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id";
+const EXPOSED: &str = "accept-ranges, allow, content-disposition, content-location, content-range, etag, \
+                       location, ratelimit, ratelimit-policy, retry-after, tus-checksum-algorithm, \
+                       tus-extension, tus-max-size, tus-resumable, tus-version, upload-defer-length, \
+                       upload-expires, upload-length, upload-metadata, upload-offset, \
+                       www-authenticate, x-request-id";
 
 /// What a preflight's answer depends on, besides the origin.
 const ASKED: &str = "Access-Control-Request-Method, Access-Control-Request-Headers";

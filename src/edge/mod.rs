@@ -6,6 +6,7 @@
 
 mod access;
 mod cors;
+mod public;
 mod request_id;
 mod span;
 
@@ -30,7 +31,8 @@ use tokio_util::task::TaskTracker;
 
 pub use self::{
     access::Labels,
-    cors::{Cors, CorsSettings},
+    cors::{Cors, CorsSettings, Origin},
+    public::PublicBase,
     request_id::{REQUEST_ID, RequestId},
 };
 use self::{

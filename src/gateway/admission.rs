@@ -85,6 +85,9 @@ where
                         let answer = relay.forward(request, &admitted, upstream, &labels).await?;
                         return Ok(answer.map_into_right_body());
                     }
+                    if let Some(base) = relay.gateway().base(request.head()) {
+                        request.extensions_mut().insert(base);
+                    }
                     hand_over(&mut request, admitted);
                 }
                 // It may be for something else that the app serves.

@@ -6,6 +6,7 @@ use actix_http::RequestHead;
 use actix_web::http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue, X_FORWARDED_FOR};
 
 use super::TrustedProxies;
+use crate::edge::PublicBase;
 
 /// The client's address. Behind trusted proxies it is the last one they name that is none of
 /// them: what stands before it, the client may have written itself.
@@ -24,6 +25,35 @@ pub fn address(head: &RequestHead, trusted: &TrustedProxies) -> Option<IpAddr> {
         }
     }
     Some(client)
+}
+
+/// Where the client has sent the request to, as a trusted proxy tells.
+pub fn base(head: &RequestHead, trusted: &TrustedProxies) -> Option<PublicBase> {
+    if !head.peer_addr.is_some_and(|peer| trusted.contains(peer.ip())) {
+        return None;
+    }
+    let first = |name: &'static str| {
+        elements(head.headers(), HeaderName::from_static(name)).next().flatten().map(str::trim)
+    };
+    let forwarded = |wanted: &str| {
+        let element = elements(head.headers(), FORWARDED).next().flatten()?;
+        element.split(';').find_map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"'))
+        })
+    };
+    let host = first("x-forwarded-host").or_else(|| forwarded("host"))?;
+    let host =
+        host.parse::<http::uri::Authority>().ok().filter(|host| !host.as_str().contains('@'))?;
+    let scheme = match first("x-forwarded-proto").or_else(|| forwarded("proto")) {
+        Some(scheme) if scheme.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    };
+    let prefix = first("x-forwarded-prefix").unwrap_or_default().trim_end_matches('/');
+    let is_path = prefix.is_empty() || prefix.starts_with('/') && !prefix.starts_with("//");
+    let is_plain =
+        prefix.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"<>\\?#".contains(&byte));
+    (is_path && is_plain).then(|| PublicBase(format!("{scheme}://{host}{prefix}")))
 }
 
 /// The addresses of `X-Forwarded-For`, or where there is none of `Forwarded` (RFC 7239, section 5.2),

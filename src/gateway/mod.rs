@@ -42,7 +42,7 @@ pub use tenants::{TenantRecord, TenantStore};
 
 use crate::{
     database::Migration,
-    edge::{Cors, Labels},
+    edge::{self, Cors, Labels},
     problem::{Kind, Problem},
     tenant::{Principal, TenantId},
 };
@@ -172,6 +172,11 @@ impl Gateway {
             return Decision::Now(Err(Early::Preflight(Box::new(answer))));
         }
         self.checks.decide(head, service, rest_at)
+    }
+
+    /// Where clients reach this process, if a trusted proxy tells.
+    fn base(&self, head: &RequestHead) -> Option<edge::PublicBase> {
+        client::base(head, &self.trusted_proxies)
     }
 
     /// The service that a raw path is for, and where the rest of the path begins.

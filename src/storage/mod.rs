@@ -6,6 +6,7 @@
 
 pub mod budget;
 mod buffer;
+mod diagnosis;
 pub mod error;
 pub mod key;
 mod local;
@@ -14,7 +15,7 @@ mod read;
 mod s3;
 mod settings;
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, error::Error as StdError, fmt, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -22,6 +23,7 @@ use futures_util::{TryStreamExt, future::BoxFuture};
 use uuid::Uuid;
 
 pub use budget::{Budget, Share};
+pub use diagnosis::Finding;
 pub use error::{Error, ErrorKind};
 pub use key::ObjectKey;
 pub use presign::{GetTerms, Presigner, PutTerms, SignedForm, SignedRequest, StoredPart};
@@ -162,9 +164,22 @@ pub trait Storage: Send + Sync {
     /// Whether the store can be reached and used right now; for readiness. Bounded in time.
     fn ready(&self) -> BoxFuture<'_, Result<()>>;
 
+    /// Tries all that is asked of a store on objects of its own below the folder `staging`, which it
+    /// removes again: what works, and what is missing. `origins` are those of the pages that are
+    /// to send requests to it themselves.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when `staging` is no segment of a key.
+    fn diagnose<'a>(
+        &'a self,
+        staging: &'a str,
+        origins: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Finding>>>;
+
     /// Clears what earlier processes left unfinished (temporary files, multipart uploads), and
-    /// returns how many there were. Never touches what a live process is writing.
-    fn sweep(&self) -> BoxFuture<'_, Result<usize>>;
+    /// returns how many there were. Never touches what a live process is writing, nor what is kept to
+    /// be gone on with: the references of those are `kept`.
+    fn sweep<'a>(&'a self, kept: &'a HashSet<String>) -> BoxFuture<'a, Result<usize>>;
 
     /// Waits until all background work (aborts of dropped uploads, commits) has ended.
     fn drain(&self) -> BoxFuture<'_, ()>;

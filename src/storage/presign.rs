@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
 use super::{ObjectKey, Result};
 
@@ -66,6 +67,7 @@ pub trait Presigner: Send + Sync {
         &'a self,
         key: &'a ObjectKey,
         content_type: &'a str,
+        upload: Uuid,
     ) -> BoxFuture<'a, Result<String>>;
 
     /// `ListParts`: what is there, by number.
@@ -99,6 +101,8 @@ pub struct PutTerms {
     pub content_type: String,
     /// With these bytes, if given: the store refuses others.
     pub sha256: Option<[u8; 32]>,
+    /// The upload that the object tells of, see [`super::Head::upload`].
+    pub upload: Uuid,
 }
 
 /// With what fields an object is answered.

@@ -81,11 +81,12 @@ pub struct S3Settings {
 }
 
 /// How requests are signed that clients send to the store themselves. What is not set is as for
-/// this process's own requests.
+/// this process's own requests. The key signs what brings bytes to `_staging/`; links, by which
+/// they are read, are signed by this process's own.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PresignSettings {
-    /// The key to sign with: one that may do less than this process, say.
+    /// The key to sign with: one that may put objects below `_staging/` and nothing else, say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key_id: Option<String>,
     /// Its secret.

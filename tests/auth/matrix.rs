@@ -41,6 +41,11 @@ const fn public(route: &'static str, request: fn(&str) -> Request) -> Entry {
     Entry { route, access: Access::Public, request, right: 200, stranger: 200 }
 }
 
+/// A route for whoever holds a link to it, which nobody does here.
+const fn linked(route: &'static str, request: fn(&str) -> Request) -> Entry {
+    Entry { route, access: Access::Public, request, right: 403, stranger: 403 }
+}
+
 const fn entry(
     route: &'static str,
     access: Access,
@@ -90,7 +95,53 @@ const ENTRIES: &[Entry] = &[
         |id| image("HEAD", id, "/content"),
         200,
     ),
+    of_image("GET /customer-images/images/{id}/link", READ, |id| image("GET", id, "/link"), 200),
+    of_image("HEAD /customer-images/images/{id}/link", READ, |id| image("HEAD", id, "/link"), 200),
     of_image("DELETE /customer-images/images/{id}", WRITE, |id| image("DELETE", id, ""), 204),
+    // Uploads that are not there: whether one may ask is decided first.
+    entry("POST /customer-images/direct-uploads/{id}", WRITE, |_| direct("POST", "42"), 400),
+    // What these tell lets one write: who may only read gets no further.
+    entry("GET /customer-images/direct-uploads/{id}", READ, |id| direct("GET", id), 403),
+    entry("HEAD /customer-images/direct-uploads/{id}", READ, |id| direct("HEAD", id), 403),
+    entry("DELETE /customer-images/direct-uploads/{id}", WRITE, |id| direct("DELETE", id), 404),
+    entry(
+        "POST /customer-images/direct-uploads/{id}/complete",
+        WRITE,
+        |id| direct("POST", &format!("{id}/complete")),
+        404,
+    ),
+    entry("POST /customer-images/tus/{customerId}", WRITE, |_| tus("POST", "42"), 400),
+    entry(
+        "HEAD /customer-images/tus/{customerId}/{id}",
+        READ,
+        |id| tus("HEAD", &format!("42/{id}")),
+        404,
+    ),
+    entry(
+        "PATCH /customer-images/tus/{customerId}/{id}",
+        WRITE,
+        |id| {
+            let bytes = tus("PATCH", &format!("42/{id}")).header("Upload-Offset", "0");
+            bytes.header("Content-Type", "application/offset+octet-stream").body("x")
+        },
+        404,
+    ),
+    entry(
+        "DELETE /customer-images/tus/{customerId}/{id}",
+        WRITE,
+        |id| tus("DELETE", &format!("42/{id}")),
+        404,
+    ),
+    entry(
+        "POST /customer-images/tus/{customerId}/{id}",
+        WRITE,
+        |id| tus("POST", &format!("42/{id}")).header("X-HTTP-Method-Override", "DELETE"),
+        404,
+    ),
+    // Who holds the link may.
+    linked("PUT /signed/{tenant}/uploads/{id}", |id| signed("PUT", "uploads", id)),
+    linked("GET /signed/{tenant}/images/{id}", |id| signed("GET", "images", id)),
+    linked("HEAD /signed/{tenant}/images/{id}", |id| signed("HEAD", "images", id)),
 ];
 
 /// What no route is for: whether one may read or write is asked first.
@@ -114,6 +165,23 @@ fn at(rest: &str) -> String {
 
 fn image(method: &str, id: &str, rest: &str) -> Request {
     Request::new(method, &format!("{IMAGES}/{id}{rest}"))
+}
+
+fn direct(method: &str, rest: &str) -> Request {
+    let request = Request::new(method, &at(&format!("direct-uploads/{rest}")));
+    if rest == "42" {
+        request.header("Content-Type", "application/json").body("{}")
+    } else {
+        request
+    }
+}
+
+fn tus(method: &str, rest: &str) -> Request {
+    Request::new(method, &at(&format!("tus/{rest}"))).header("Tus-Resumable", "1.0.0")
+}
+
+fn signed(method: &str, what: &str, id: &str) -> Request {
+    Request::new(method, &format!("/signed/acme/{what}/{id}?expires=1&signature=AAAA"))
 }
 
 fn form(name: &str) -> Request {

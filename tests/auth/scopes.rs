@@ -115,3 +115,20 @@ async fn images_behind_another_process_ask_for_the_same() {
         }
     }
 }
+
+#[tokio::test]
+async fn requests_that_write_are_signed_for_who_may_write() {
+    let guarded = Guarded::start().await;
+    let path = "/consumer-api/service/consumers/customer-images/direct-uploads";
+    let asked = json!({ "fileName": "a.jpg", "contentType": "image/jpeg", "size": 5000 });
+    let writer = with("scope", json!("images:read images:write"));
+    let open = Request::post(&format!("{path}/42")).header("Content-Type", "application/json");
+    let opened = open.body(asked.to_string()).bearer(&writer).send(guarded.app.addr).await;
+    let one = format!("{path}/{}", opened.json()["uploadId"].as_str().unwrap());
+    let reader = with("scope", json!("images:read"));
+    let refused = Request::get(&one).bearer(&reader).send(guarded.app.addr).await;
+    assert_problem(&refused, "forbidden");
+    assert_eq!(Request::get(&one).bearer(&writer).send(guarded.app.addr).await.status, 200);
+    let ended = Request::new("DELETE", &one).bearer(&writer).send(guarded.app.addr).await;
+    assert_eq!(ended.status, 204);
+}

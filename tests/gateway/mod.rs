@@ -14,7 +14,7 @@ mod health;
 mod httpbin;
 mod https;
 mod identity;
-mod leaving;
+pub mod leaving;
 mod network;
 mod paths;
 mod progress;

@@ -1,13 +1,12 @@
 //! An issuer by the real npm `jose`, installed once into the cache folder.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use super::golang;
+use super::once;
 
 const VERSION: &str = "6.2.18";
 
@@ -24,7 +23,9 @@ impl Jose {
             let mut node = Command::new("node");
             node.args(["--input-type=module", "--eval", include_str!("jose.mjs")]);
             // Modules are looked for from here.
-            node.current_dir(installed()).stdin(Stdio::piped()).stdout(Stdio::piped());
+            node.current_dir(once::folder(&format!("jose-{VERSION}"), install))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
             let mut child = node.spawn().expect("node runs; install Node.js to run the tests");
             let mut line = String::new();
             BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -51,22 +52,6 @@ impl Drop for Jose {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The folder with the library in it; one process at a time installs it.
-fn installed() -> PathBuf {
-    let cache = golang::cache();
-    let folder = cache.join(format!("jose-{VERSION}"));
-    std::fs::create_dir_all(&cache).expect("a cache folder");
-    let lock = File::create(cache.join("jose.lock")).expect("a lock file");
-    lock.lock().expect("a lock");
-    if !folder.exists() {
-        // Into a folder of its own, so that half of it is never taken for the whole.
-        let fresh = tempfile::tempdir_in(&cache).expect("a folder to install into");
-        install(fresh.path());
-        std::fs::rename(fresh.keep(), &folder).expect("move it into place");
-    }
-    folder
 }
 
 fn install(folder: &Path) {

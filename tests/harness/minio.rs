@@ -21,6 +21,8 @@ pub struct Minio {
     pub secret_key: String,
     /// The process, where these tests started it.
     guard: Option<Guard>,
+    /// What it was started with besides.
+    env: Vec<(String, String)>,
 }
 
 /// The store that all tests share.
@@ -44,7 +46,7 @@ pub async fn minio() -> &'static Minio {
 impl Minio {
     /// A store that runs already.
     pub fn at(endpoint: String, access_key: String, secret_key: String) -> Self {
-        Self { endpoint, access_key, secret_key, guard: None }
+        Self { endpoint, access_key, secret_key, guard: None, env: Vec::new() }
     }
 
     /// The same store for somebody who only looks into it.
@@ -54,11 +56,17 @@ impl Minio {
 
     /// A store of a test's own, on a free port.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more variables in its environment.
+    pub async fn start_with(env: &[(&str, &str)]) -> Self {
         let mut minio = Self {
             endpoint: String::new(),
             access_key: "gatehouse-tests".into(),
             secret_key: "gatehouse-tests-secret".into(),
             guard: Some(Guard::new("gatehouse-minio-")),
+            env: env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
         };
         // A port that is free now may be taken before the store listens: then another.
         for _ in 0..5 {
@@ -77,11 +85,13 @@ impl Minio {
         let program = golang::executable("minio", PACKAGE).await;
         let (program, addr) = (program.to_str().expect("UTF-8"), addr.to_string());
         let command = [program, "server", "--quiet", "--address", &addr, "data"];
+        let more = self.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let env = [
             ("MINIO_BROWSER", "off"),
-            ("MINIO_ROOT_USER", &self.access_key),
-            ("MINIO_ROOT_PASSWORD", &self.secret_key),
+            ("MINIO_ROOT_USER", self.access_key.as_str()),
+            ("MINIO_ROOT_PASSWORD", self.secret_key.as_str()),
         ];
+        let env: Vec<_> = env.into_iter().chain(more).collect();
         self.guard.as_mut().expect("a store that these tests started").run("KILL", &command, &env);
         let client = self.client();
         for _ in 0..300 {

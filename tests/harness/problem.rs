@@ -33,6 +33,10 @@ pub const TABLE: &[(&str, u16, &str)] = &[
     ("upstream-invalid", 502, "Bad gateway"),
     ("upstream-unavailable", 503, "Service unavailable"),
     ("upstream-timeout", 504, "Gateway timeout"),
+    ("upload-invalid", 400, "Invalid upload request"),
+    ("upload-conflict", 409, "Upload conflict"),
+    ("upload-locked", 423, "Upload locked"),
+    ("checksum-mismatch", 460, "Checksum mismatch"),
     ("internal", 500, "Internal Error"),
 ];
 

@@ -65,6 +65,7 @@ impl Kills {
         eprintln!("GATEHOUSE_TEST_SEED={seed}, {kills} kills");
 
         let mut rng = Rng::with_seed(seed);
+        let builder = super::expiring_soon(builder);
         let (journal, mut app) = (Journal::default(), builder.start().await);
         let load = Load::new(&journal, &mut rng, self.large);
         for kill in 1..=kills {

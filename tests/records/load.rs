@@ -18,6 +18,7 @@ use crate::harness::journal::{Journal, UnderWay};
 use crate::harness::multipart::Form;
 use crate::harness::text::sha256;
 use crate::harness::{images, upload};
+use crate::{direct, tus};
 
 /// Where images are asked for.
 const IMAGES: &str = "/consumer-api/service/consumers/customer-images/images";
@@ -158,8 +159,34 @@ impl Shared {
 struct Wish {
     kind: Kind,
     key: String,
-    request: Request,
+    way: Way,
     under_way: Option<UnderWay>,
+}
+
+/// How a client asks for it.
+enum Way {
+    Request(Request),
+    /// An upload straight to the store.
+    Direct {
+        name: String,
+        image: Vec<u8>,
+    },
+    /// An upload in pieces.
+    Resumable {
+        name: String,
+        image: Vec<u8>,
+    },
+}
+
+impl Way {
+    /// The last answer, if one came to each request.
+    async fn go(&self, addr: SocketAddr) -> Option<Response> {
+        match self {
+            Self::Request(request) => send(request, addr).await,
+            Self::Direct { name, image } => direct::try_upload(addr, name, image).await,
+            Self::Resumable { name, image } => tus::try_upload(addr, name, image).await,
+        }
+    }
 }
 
 struct Client {
@@ -171,9 +198,9 @@ impl Client {
     /// Asks for one thing after another.
     async fn run(mut self, mut phases: watch::Receiver<Phase>) {
         while let Ok(Phase::Ask(addr)) = phases.wait_for(|p| *p != Phase::Rest).await.map(|p| *p) {
-            let Wish { kind, key, request, under_way } = self.next();
+            let Wish { kind, key, way, under_way } = self.next();
             let answer = tokio::select! {
-                answer = send(&request, addr) => answer,
+                answer = way.go(addr) => answer,
                 _ = phases.wait_for(|phase| *phase == Phase::Rest) => None,
             };
             if let Some(answer) = &answer {
@@ -202,14 +229,14 @@ impl Client {
     fn delete(&mut self, at: usize) -> Wish {
         let (key, id) = self.shared.images.lock().unwrap().swap_remove(at);
         let under_way = Some(self.shared.journal.delete(&key));
-        Wish { kind: Kind::Delete, key, request: deletion(&id), under_way }
+        Wish { kind: Kind::Delete, key, way: Way::Request(deletion(&id)), under_way }
     }
 
     /// The content of an image that was acknowledged.
     fn read(&mut self, at: usize) -> Wish {
         let (key, id) = self.shared.images.lock().unwrap()[at].clone();
         let request = Request::get(&format!("{IMAGES}/{id}/content")).tenant("acme");
-        Wish { kind: Kind::Read, key, request, under_way: None }
+        Wish { kind: Kind::Read, key, way: Way::Request(request), under_way: None }
     }
 
     /// A small image or a large one, under a name of its own or one that all clients use.
@@ -234,12 +261,13 @@ impl Client {
         };
         let key = format!("acme/customer/42/{name}");
         let under_way = Some(self.shared.journal.upload(&key, &image));
-        let request = if self.rng.bool() {
-            upload::put(&name, &image)
-        } else {
-            upload::post(&Form::new().file(&name, &image))
+        let way = match self.rng.u32(..4) {
+            0 => Way::Request(upload::put(&name, &image)),
+            1 => Way::Request(upload::post(&Form::new().file(&name, &image))),
+            2 => Way::Direct { name, image },
+            _ => Way::Resumable { name, image },
         };
-        Wish { kind: Kind::Upload, key, request, under_way }
+        Wish { kind: Kind::Upload, key, way, under_way }
     }
 }
 

@@ -12,8 +12,10 @@ mod races;
 mod tenants;
 
 use crate::harness::App;
-use crate::harness::builder::Ended;
+use crate::harness::builder::{Builder, Ended};
 use crate::harness::minio::Minio;
+
+pub use load::send;
 
 /// A server on files and SQLite, and one on MinIO and Postgres.
 async fn both() -> [App; 2] {
@@ -61,4 +63,18 @@ fn refused(ended: &Ended, status: i32) -> &str {
     assert_eq!(ended.status.code(), Some(status), "{}{}", ended.stdout, ended.stderr);
     assert_eq!(ended.stdout, "");
     ended.stderr.trim_end().lines().next_back().unwrap_or_default()
+}
+
+/// What is begun and not finished is to be gone, too, once everything is settled.
+fn expiring_soon(builder: Builder) -> Builder {
+    builder
+        .set("CONSUMERS__DIRECT_UPLOADS__EXPIRE_AFTER", "10s")
+        .set("CONSUMERS__RESUMABLE_UPLOADS__EXPIRE_AFTER", "10s")
+}
+
+/// How many rows a table of the server's database has.
+pub async fn count(app: &App, table: &str) -> i64 {
+    let mut connection = crate::harness::invariants::connect(&app.database()).await;
+    let sql = sqlx::AssertSqlSafe(format!("SELECT COUNT(*) FROM {table}"));
+    sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
 }

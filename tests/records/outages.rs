@@ -154,7 +154,7 @@ async fn nothing_is_lost_or_left_while_the_database_comes_and_goes() {
 /// Stops a server and starts it again, a few times under load.
 async fn come_and_go(mut server: Server, builder: Builder) {
     let (journal, mut rng) = (Journal::default(), Rng::new());
-    let app = builder.start().await;
+    let app = super::expiring_soon(builder).start().await;
     let load = Load::new(&journal, &mut rng, 11 << 20);
     load.ask(app.addr);
     for _ in 0..4 {

@@ -2,5 +2,6 @@
 
 mod auth;
 mod commands;
+mod diagnosis;
 mod layers;
 mod refusals;

@@ -7,6 +7,7 @@ use gatehouse::storage::{
     SignedRequest,
 };
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::{PART, Subject, commit, pattern, s3::s3};
 use crate::harness::{
@@ -23,12 +24,11 @@ async fn a_signed_put_brings_what_was_agreed_and_nothing_else() {
     let terms = terms(right);
     let request = client.signer().put(&key, &terms, HOUR).await.unwrap();
     assert_eq!(request.method, "PUT");
-    let names: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(
-        names,
-        ["content-type", "x-amz-checksum-sha256", "x-amz-copy-source-if-match"],
-        "the last one only where the store is not AWS"
-    );
+    let mut names: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    // The last but one only where the store is not AWS.
+    let [kind, hash] = ["content-type", "x-amz-checksum-sha256"];
+    assert_eq!(names, [kind, hash, "x-amz-copy-source-if-match", "x-amz-meta-gatehouse-upload"]);
     for signed in ["content-length", "content-type", "host", "x-amz-checksum-sha256"] {
         assert!(signed_headers(&request).iter().any(|name| name == signed), "{signed}");
     }
@@ -72,7 +72,7 @@ async fn a_signed_put_copies_and_unpacks_nothing() {
         let unpack = ["--header", "x-amz-meta-snowball-auto-extract: true"];
         assert!(client.send(&request, bytes, &unpack).await.status >= 400);
     }
-    let reference = client.signer().begin_parts(&key, "image/png").await.unwrap();
+    let reference = client.signer().begin_parts(&key, "image/png", Uuid::nil()).await.unwrap();
     let request = client.signer().part(&key, &reference, 1, 0, HOUR).await.unwrap();
     assert_eq!(client.send(&request, b"", &["--header", &source]).await.status, 412);
     assert_eq!(client.signer().parts(&key, &reference).await.unwrap(), []);
@@ -124,7 +124,7 @@ async fn signed_parts_are_joined() {
     let (bytes, key) = (pattern(PART + 1000, 50), key("acme/parts/a b+ü"));
     let signer = client.signer();
     assert_eq!(signer.part_size(), PART as u64);
-    let reference = signer.begin_parts(&key, "image/png").await.unwrap();
+    let reference = signer.begin_parts(&key, "image/png", Uuid::nil()).await.unwrap();
     assert_eq!(signer.parts(&key, &reference).await.unwrap(), []);
     for (number, piece) in (1..).zip(bytes.chunks(PART)) {
         let size = piece.len() as u64;
@@ -147,7 +147,7 @@ async fn signed_parts_are_joined() {
     let gone = signer.join_parts(&key, &reference, &parts).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
 
-    let reference = signer.begin_parts(&key, "image/png").await.unwrap();
+    let reference = signer.begin_parts(&key, "image/png", Uuid::nil()).await.unwrap();
     client.subject.storage.abort(&key, &reference).await.unwrap();
     let gone = signer.parts(&key, &reference).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
@@ -158,11 +158,7 @@ async fn a_signed_get_answers_as_was_agreed() {
     let client = Client::new(|_| {}).await;
     let key = key("acme/get/a b+ü");
     client.subject.put(key.as_str(), b"meow").await.unwrap();
-    let terms = GetTerms {
-        content_type: "image/webp".to_owned(),
-        disposition: "inline; filename=\"a b.webp\"; filename*=UTF-8''%C3%BC.webp".to_owned(),
-        cache_control: "private, max-age=300".to_owned(),
-    };
+    let terms = get_terms();
     let request = client.signer().get(&key, &terms, HOUR).await.unwrap();
     assert_eq!((request.method, request.headers.len()), ("GET", 0));
     let outcome = client.send(&request, b"", &["--include"]).await;
@@ -199,6 +195,10 @@ async fn others_keys_and_addresses_sign_when_they_are_given() {
     assert_eq!(form.url, format!("https://images.example:8443/{}/", client.bucket));
     let credential = form.fields.iter().find(|(name, _)| name == "x-amz-credential").unwrap();
     assert!(credential.1.starts_with("visitor/"));
+    // Links are signed by this process's own key, since the other need not be able to read.
+    let link = client.signer().get(&key, &get_terms(), HOUR).await.unwrap();
+    assert!(link.url.starts_with(&begin), "{}", link.url);
+    assert!(!link.url.contains("visitor"), "{}", link.url);
     // This process's own requests are not theirs.
     client.subject.put("acme/a", b"x").await.unwrap();
 }
@@ -275,6 +275,15 @@ fn terms(bytes: &[u8]) -> PutTerms {
         size: bytes.len() as u64,
         content_type: "image/png".to_owned(),
         sha256: commit(bytes).sha256,
+        upload: Uuid::nil(),
+    }
+}
+
+fn get_terms() -> GetTerms {
+    GetTerms {
+        content_type: "image/webp".to_owned(),
+        disposition: "inline; filename=\"a b.webp\"; filename*=UTF-8''%C3%BC.webp".to_owned(),
+        cache_control: "private, max-age=300".to_owned(),
     }
 }
 

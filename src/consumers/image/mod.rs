@@ -19,6 +19,7 @@ mod gif;
 mod jpeg;
 mod magic;
 mod png;
+mod saved;
 mod tiff;
 mod walk;
 mod webp;
@@ -29,6 +30,7 @@ mod samples;
 mod tests;
 
 use magic::Magic;
+pub use saved::Saved;
 use walk::Walk;
 
 /// The image types gatehouse can tell apart.
@@ -132,12 +134,14 @@ pub enum Error {
 pub struct Inspector {
     image_type: Option<ImageType>,
     state: State,
+    /// Whether it can be saved.
+    traced: bool,
 }
 
 #[derive(Debug)]
 enum State {
     Beginning(Magic),
-    Head(Walk),
+    Head(Magic, Walk),
     Known(Dimensions),
     Failed(Error),
 }
@@ -145,7 +149,23 @@ enum State {
 impl Inspector {
     /// One for a file of which nothing has come yet.
     pub fn new() -> Self {
-        Self { image_type: None, state: State::Beginning(Magic::default()) }
+        Self { image_type: None, state: State::Beginning(Magic::default()), traced: false }
+    }
+
+    /// From where on in the file bytes matter; none where only its end does.
+    pub fn wanted(&self) -> Option<u64> {
+        match &self.state {
+            State::Beginning(magic) => Some(magic.prefix().len() as u64),
+            State::Head(_, walk) => walk.wanted(),
+            State::Known(_) | State::Failed(_) => None,
+        }
+    }
+
+    /// Passes over the bytes before [`wanted`](Self::wanted), as if they had been pushed.
+    pub fn skip(&mut self) {
+        if let State::Head(_, walk) = &mut self.state {
+            walk.skip();
+        }
     }
 
     /// Feeds the next bytes of the file; nothing is left to do once the dimensions are known.
@@ -163,14 +183,14 @@ impl Inspector {
                     Ok(None) => Ok(()),
                     Ok(Some(head)) => {
                         let magic = *magic;
-                        self.state = State::Head(Walk::new(head()));
+                        self.state = State::Head(magic, Walk::new(head(), self.traced));
                         self.advance(magic.prefix())?;
                         self.push(&bytes[magic.prefix().len() - before..])
                     }
                     Err(error) => self.fail(error),
                 }
             }
-            State::Head(_) => self.advance(bytes),
+            State::Head(..) => self.advance(bytes),
         }
     }
 
@@ -195,7 +215,7 @@ impl Inspector {
     pub fn finish(&mut self) -> Result<(ImageType, Dimensions), Error> {
         let ended = match &mut self.state {
             State::Beginning(_) => Err(Error::Unsupported),
-            State::Head(walk) => walk.end(),
+            State::Head(_, walk) => walk.end(),
             State::Known(dimensions) => Ok(*dimensions),
             State::Failed(error) => Err(*error),
         };
@@ -211,7 +231,7 @@ impl Inspector {
     }
 
     fn advance(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let State::Head(walk) = &mut self.state else {
+        let State::Head(_, walk) = &mut self.state else {
             return Ok(());
         };
         let step = walk.feed(bytes);

@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_directory_behind_gigabytes_is_found_without_holding_any() {
-        let mut walk = super::super::walk::Walk::new(Box::new(Tiff::little_endian()));
+        let mut walk = super::super::walk::Walk::new(Box::new(Tiff::little_endian()), false);
         assert_eq!(walk.feed(b"II*\0\0\0\0\xc0"), Ok(None));
         let nothing = vec![0xaa; 1 << 20];
         for sent in 0..3 << 10 {

@@ -11,6 +11,9 @@ use super::{Dimensions, Error, ImageType};
 /// No `Head` asks for more at once; this bounds what one file can make us hold.
 pub(super) const LONGEST_READ: usize = 64 * 1024;
 
+/// No more is kept of what was handed over.
+const LONGEST_TRACE: usize = 256 * 1024;
+
 pub(super) const ENDS_EARLY: Error = Error::Invalid("The file ends before its dimensions.");
 
 /// What a head wants to happen next.
@@ -53,12 +56,53 @@ pub(super) struct Walk {
     position: u64,
     /// The beginning of the wanted bytes, when their end has not come yet.
     held: Vec<u8>,
+    /// All that was handed over, one after the other; none where nobody will ask.
+    trace: Option<Vec<u8>>,
 }
 
 impl Walk {
-    pub(super) fn new(head: Box<dyn Head>) -> Self {
+    pub(super) fn new(head: Box<dyn Head>, traced: bool) -> Self {
         let next = head.first();
-        Self { head, next, position: 0, held: Vec::new() }
+        Self { head, next, position: 0, held: Vec::new(), trace: traced.then(Vec::new) }
+    }
+
+    /// One that has come to `position` and has seen of the file what [`Walk::seen`] told there.
+    pub(super) fn again(head: Box<dyn Head>, position: u64, seen: &[u8]) -> Result<Self, Error> {
+        let mut walk = Self::new(head, true);
+        let mut rest = seen;
+        while let Next::Read { at, len } = walk.next
+            && let Some((bytes, others)) = rest.split_at_checked(len)
+        {
+            walk.next = walk.head.read(at, bytes)?;
+            rest = others;
+        }
+        walk.trace = Some(seen[..seen.len() - rest.len()].to_vec());
+        walk.held = rest.to_vec();
+        walk.position = position;
+        Ok(walk)
+    }
+
+    /// What of the file mattered up to here.
+    pub(super) fn seen(&self) -> Vec<u8> {
+        [self.trace.as_deref().unwrap_or_default(), &self.held].concat()
+    }
+
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// From where on bytes matter; none where only the file's end does.
+    pub(super) fn wanted(&self) -> Option<u64> {
+        match self.next {
+            Next::Read { .. } if !self.held.is_empty() => Some(self.position),
+            Next::Read { at, .. } => Some(at),
+            Next::Nothing | Next::Found(_) => None,
+        }
+    }
+
+    /// Passes over what is before [`Walk::wanted`].
+    pub(super) fn skip(&mut self) {
+        self.position = self.wanted().unwrap_or(self.position);
     }
 
     pub(super) fn image_type(&self) -> Option<ImageType> {
@@ -87,14 +131,22 @@ impl Walk {
                 return Ok(None);
             }
             bytes = rest;
-            let next = if self.held.is_empty() {
-                self.head.read(at, fresh)?
+            let whole = if self.held.is_empty() {
+                fresh
             } else {
                 self.hold(fresh, len);
-                let next = self.head.read(at, &self.held)?;
-                self.held.clear();
-                next
+                &self.held
             };
+            let next = self.head.read(at, whole)?;
+            if let Some(trace) = &mut self.trace {
+                if trace.len() + whole.len() > LONGEST_TRACE {
+                    return Err(Error::Invalid(
+                        "The file's head is too long to be taken in pieces.",
+                    ));
+                }
+                trace.extend_from_slice(whole);
+            }
+            self.held.clear();
             if matches!(next, Next::Read { at, .. } if at < self.position) {
                 return Err(Error::Invalid("The file's head points backwards."));
             }

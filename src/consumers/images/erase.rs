@@ -61,11 +61,13 @@ impl Images {
     ) -> Result<Erased, Error> {
         let mut audit = Audit { extent, by, erased: Erased::default(), whole: false };
         let erased = &mut audit.erased;
+        self.reconciler().end_sessions(extent).await?;
         // What these may still become would else be missed.
         self.reconciler().settle_all(extent, PATIENCE).await?;
         self.erase_images(extent, erased, tell).await?;
         self.erase_strays(extent, erased, tell).await?;
         self.reconciler().abort_unknown(extent).await?;
+        self.reconciler().forget_sessions(extent).await?;
         self.storage().prune(&extent.prefix()).await?;
         if extent.customer.is_none() {
             self.records().forget(&extent.tenant).await?;

@@ -23,19 +23,20 @@ use super::{
     conditional::{Access, Conditions, Outcome},
     disposition,
     erase::{By, Erased},
+    link::{Links, validity},
     query::{self, Query},
     record::WholeRecord,
 };
 use crate::{
     consumers::{
         error::Error,
-        handlers::{customer, decoded_segment},
+        handlers::{customer, id, linked_tenant},
         records::{self, Extent, Image, Usage},
     },
-    edge::Labels,
+    edge::{Labels, PublicBase},
     problem::{Kind, Problem},
     storage::{self, Reading},
-    tenant::{Principal, Tenant},
+    tenant::{Principal, Tenant, TenantId},
 };
 
 /// What may be kept by the client's own cache only.
@@ -82,13 +83,53 @@ pub async fn download(
     tenant: Tenant,
     images: web::Data<Images>,
 ) -> Result<HttpResponse, Problem> {
+    content(&request, &tenant.0, id(&request, 1)?, &images).await
+}
+
+/// `GET` or `HEAD /signed/{tenant}/images/{id}`: the bytes, for whoever holds the link.
+pub async fn download_linked(
+    request: HttpRequest,
+    images: web::Data<Images>,
+    links: web::Data<Links>,
+) -> Result<HttpResponse, Problem> {
+    let (tenant, id) = (linked_tenant(&request)?, id(&request, 0)?);
+    links.check(&tenant, id, request.query_string()).await?;
+    content(&request, &tenant, id, &images).await
+}
+
+/// `GET customer-images/images/{id}/link`: a link to the bytes, good for a while.
+pub async fn link(
+    request: HttpRequest,
+    tenant: Tenant,
+    links: web::Data<Links>,
+) -> Result<HttpResponse, Problem> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Told {
+        url: String,
+        expires_at: String,
+    }
+    let valid = validity(request.query_string())?;
+    let base = PublicBase::of(&request);
+    let link = links.make(&tenant.0, id(&request, 1)?, valid, &base).await?;
+    let expires_at = humantime::format_rfc3339_millis(link.expires_at).to_string();
+    let told = Told { url: link.url, expires_at };
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(told))
+}
+
+/// An image's bytes, as far as the request wants them.
+async fn content(
+    request: &HttpRequest,
+    tenant: &TenantId,
+    id: Uuid,
+    images: &Images,
+) -> Result<HttpResponse, Problem> {
     let wish = Wish {
         conditions: Conditions::of(request.headers()),
-        range: range(&request),
+        range: range(request),
         with_body: request.method() != Method::HEAD,
     };
-    let content = images.content(&tenant.0, id(&request, 1)?, &wish).await?;
-    Ok(match content {
+    Ok(match images.content(tenant, id, &wish).await? {
         Content::NotModified(image) => answer(StatusCode::NOT_MODIFIED, &image).finish(),
         Content::Whole(image, reading) => {
             bytes(answer(StatusCode::OK, &image), &image, image.size, reading)
@@ -167,14 +208,6 @@ pub async fn only_read() -> Result<HttpResponse, Problem> {
 /// Any other method on a record.
 pub async fn only_read_or_delete() -> Result<HttpResponse, Problem> {
     Err(Problem::new(Kind::MethodNotAllowed).allow("GET, HEAD, DELETE"))
-}
-
-/// The image's id, which stands `from_end` segments before the path's last.
-fn id(request: &HttpRequest, from_end: usize) -> Result<Uuid, Error> {
-    let segment = decoded_segment(request, from_end);
-    // In the one form in which ids are told.
-    let hyphenated = Some(&segment).filter(|id| id.len() == uuid::fmt::Hyphenated::LENGTH);
-    hyphenated.and_then(|id| Uuid::try_parse_ascii(id).ok()).ok_or(records::Error::NotFound.into())
 }
 
 /// The only `Range` field there is.

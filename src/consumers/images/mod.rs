@@ -9,14 +9,16 @@ pub mod conditional;
 mod disposition;
 mod erase;
 mod handlers;
+mod link;
 mod query;
 mod range;
 pub mod record;
 
-use actix_web::web;
+use actix_web::{http::Method, web};
 
 pub use access::{Images, check_writing, validators};
 pub use erase::{By, Erased, Survey};
+pub use link::Links;
 
 /// Adds the resources. They expect [`Images`] among the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -50,5 +52,22 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::get().to(handlers::download))
                 .route(web::head().to(handlers::download))
                 .default_service(web::to(handlers::only_read)),
+        )
+        .service(
+            web::resource("/customer-images/images/{id}/link")
+                .route(web::get().to(handlers::link))
+                .route(web::head().to(handlers::link))
+                .default_service(web::to(handlers::only_read)),
         );
+}
+
+/// Adds the resource that links of this process's own lead to. It expects [`Links`], too.
+pub fn signed_routes(config: &mut web::ServiceConfig) {
+    config.service(
+        web::resource("/signed/{tenant}/images/{id}")
+            .route(web::get().to(handlers::download_linked))
+            .route(web::head().to(handlers::download_linked))
+            .route(web::method(Method::OPTIONS).to(crate::consumers::handlers::preflight))
+            .default_service(web::to(handlers::only_read)),
+    );
 }

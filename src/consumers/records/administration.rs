@@ -54,11 +54,16 @@ impl Records {
     /// # Errors
     /// When the database fails.
     pub async fn intended(&self, names: &[String]) -> Result<HashSet<String>> {
-        const SQL: &str = "SELECT stored_name FROM intents WHERE stored_name IN ({})";
+        const SQL: &str = "\
+            SELECT stored_name FROM intents WHERE owner <> '' AND stored_name IN ({})";
         self.among(SQL, names).await
     }
 
-    async fn among(&self, sql: &'static str, names: &[String]) -> Result<HashSet<String>> {
+    pub(super) async fn among(
+        &self,
+        sql: &'static str,
+        names: &[String],
+    ) -> Result<HashSet<String>> {
         let mut found = HashSet::new();
         for names in names.chunks(AT_ONCE) {
             let names = names.to_vec();
@@ -113,9 +118,10 @@ impl Records {
     pub(super) async fn left_over(&self, extent: &Extent) -> Result<usize> {
         const SQL: &str = "\
             SELECT id, stored_name, owner, \
-            CASE WHEN left_at IS NOT NULL OR owner NOT IN (SELECT id FROM owners) THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS left_over \
+            CASE WHEN left_at IS NOT NULL OR (owner <> '' AND owner NOT IN (SELECT id FROM owners)) THEN CAST(1 AS BIGINT) ELSE CAST(0 AS BIGINT) END AS left_over \
             FROM intents WHERE tenant = $1";
-        let (tenant, prefix, own) = (extent.tenant.clone(), extent.prefix(), self.owner_id());
+        let (tenant, prefix, own) =
+            (extent.tenant.clone(), extent.prefix(), self.owner_id().to_string());
         // Those that end while the rows are read, and those that begin, are not left over.
         let mut live = self.live().clone();
         let rows = self.read(move |connection| {
@@ -125,13 +131,13 @@ impl Records {
             })
         });
         let rows = rows.await?;
-        live.extend(&*self.live());
+        live.extend(&self.live());
         let mut count = 0;
         for row in &rows {
             let name: String = row.try_get("stored_name")?;
             let is_left = image::number::<u8>(row, "left_over")? == 1;
-            let is_ours = image::uuid(row, "owner")? == own;
-            let is_dropped = is_ours && !live.contains(&image::uuid(row, "id")?);
+            let is_ours = row.try_get::<String, _>("owner")? == own;
+            let is_dropped = is_ours && !live.contains(image::uuid(row, "id")?);
             count += usize::from(name.starts_with(&prefix) && (is_left || is_dropped));
         }
         Ok(count)
@@ -148,7 +154,7 @@ impl Records {
     ) -> Result<HashSet<(String, Option<String>)>> {
         const SQL: &str = "\
             SELECT stored_name, staged FROM intents WHERE tenant = $1 \
-            AND (staged IS NOT NULL OR (kind = 'upload' AND size IS NULL))";
+            AND (staged IS NOT NULL OR (kind IN ('upload', 'session') AND owner <> '' AND size IS NULL))";
         let tenant = tenant.clone();
         self.read(move |connection| {
             Box::pin(async move {

@@ -10,15 +10,17 @@ use super::{
     image::{self, Image, millis},
     quota,
     rows::{Kind, run_and_remove},
+    sessions,
 };
 use crate::{
     database::Batch,
-    storage::{ObjectKey, Stored},
+    storage::{self, ObjectKey, Stored},
     tenant::TenantId,
 };
 
 /// What a prepared intent turns into, once its object is in the store.
 pub(super) struct Prospect {
+    pub(super) kind: Kind,
     pub(super) tenant: TenantId,
     pub(super) key: ObjectKey,
     pub(super) new: Arc<NewImage>,
@@ -31,7 +33,7 @@ pub(super) struct Prospect {
 impl Prospect {
     /// The record of what the intent `id` has brought.
     fn into_image(self, id: Uuid, stored: Stored) -> Image {
-        let Self { tenant, key, new, old, written_at } = self;
+        let Self { tenant, key, new, old, written_at, .. } = self;
         let now = image::time(millis(written_at.unwrap_or_else(SystemTime::now)));
         Image {
             id: old.as_ref().map_or(id, |old| old.id),
@@ -41,7 +43,7 @@ impl Prospect {
             display_name: new.display_name.clone(),
             content_type: new.content_type.clone(),
             size: new.size,
-            sha256: Some(new.sha256.clone()),
+            sha256: new.sha256.clone().or_else(|| stored.sha256.as_ref().map(storage::hex)),
             width: new.width,
             height: new.height,
             object_etag: stored.etag,
@@ -117,9 +119,10 @@ async fn prospect(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Resu
         height, created_at FROM intents WHERE id = $1 AND owner = $2 AND size IS NOT NULL";
     let row = sqlx::query(SQL).bind(id.to_string()).bind(owner.to_string());
     let row = row.fetch_optional(&mut *connection).await?.ok_or(Error::Lost)?;
-    let written_at = match Kind::parse(row.try_get("kind")?)? {
+    let kind = Kind::parse(row.try_get("kind")?)?;
+    let written_at = match kind {
         Kind::Adoption => Some(image::time(row.try_get("created_at")?)),
-        Kind::Upload | Kind::Deletion => None,
+        Kind::Upload | Kind::Session | Kind::Deletion => None,
     };
     let new = NewImage {
         customer: row.try_get("customer")?,
@@ -132,7 +135,7 @@ async fn prospect(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Resu
     };
     let key = image::key(&row)?;
     let old = image::named(connection, key.as_str()).await?;
-    Ok(Prospect { tenant: image::tenant(&row)?, key, new: Arc::new(new), old, written_at })
+    Ok(Prospect { kind, tenant: image::tenant(&row)?, key, new: Arc::new(new), old, written_at })
 }
 
 async fn complete(
@@ -143,9 +146,12 @@ async fn complete(
     stored: Stored,
 ) -> Result<Image> {
     let grown = quota::difference(prospect.new.size, prospect.old.as_ref());
+    let kind = prospect.kind;
     let image = prospect.into_image(id, stored);
     let batch = quota::settle(Batch::new(connection), &image.tenant, grown);
-    run_and_remove(image::put(batch, &image), connection, id, owner).await?;
+    let batch = image::put(batch, &image);
+    let batch = if kind == Kind::Session { sessions::finish(batch, id) } else { batch };
+    run_and_remove(batch, connection, id, owner).await?;
     Ok(image)
 }
 
@@ -164,6 +170,8 @@ async fn complete_deletion(connection: &mut AnyConnection, id: Uuid, owner: Uuid
     {
         batch = quota::settle(batch, &old.tenant, quota::removal(&old))
             .statement("DELETE FROM images WHERE id = $1")
+            .bind(old.id.to_string())
+            .statement("DELETE FROM finished WHERE id = $1")
             .bind(old.id.to_string());
     }
     run_and_remove(batch, connection, id, owner).await

@@ -53,8 +53,8 @@ pub struct NewImage {
     pub content_type: String,
     /// Bytes.
     pub size: u64,
-    /// Of the bytes, in hexadecimal digits.
-    pub sha256: String,
+    /// Of the bytes, in hexadecimal digits; none where nobody has computed it yet.
+    pub sha256: Option<String>,
     /// Pixels.
     pub width: u32,
     /// Pixels.
@@ -82,6 +82,8 @@ pub struct Prepared {
 pub struct Intent {
     records: Records,
     id: Uuid,
+    /// An upload's, or a session's.
+    kind: Kind,
     tenant: TenantId,
     key: ObjectKey,
     size: ExpectedSize,
@@ -92,11 +94,22 @@ pub struct Intent {
 impl Records {
     /// A note of an upload to `key`, or of its deletion. Nothing is written yet.
     pub fn intent(&self, tenant: &TenantId, key: &ObjectKey, size: ExpectedSize) -> Arc<Intent> {
-        let id = Uuid::now_v7();
-        self.live().insert(id);
+        self.intent_of(Uuid::now_v7(), Kind::Upload, tenant, key, size)
+    }
+
+    pub(super) fn intent_of(
+        &self,
+        id: Uuid,
+        kind: Kind,
+        tenant: &TenantId,
+        key: &ObjectKey,
+        size: ExpectedSize,
+    ) -> Arc<Intent> {
+        self.live().begin(id);
         Arc::new(Intent {
             records: self.clone(),
             id,
+            kind,
             tenant: tenant.clone(),
             key: key.clone(),
             size,
@@ -118,7 +131,7 @@ impl Intent {
     /// # Errors
     /// What `check` says; [`Error::Quota`]; [`Error::Busy`] when the turn does not come.
     pub async fn prepare(&self, new: NewImage, check: Check) -> Result<Prepared> {
-        let intent = self.note(Kind::Upload, SystemTime::now());
+        let intent = self.note(self.kind, SystemTime::now());
         let new = Arc::new(new);
         let written = Arc::clone(&new);
         let (turn, old) = self
@@ -204,7 +217,8 @@ impl Intent {
         written_at: Option<SystemTime>,
     ) -> Prepared {
         let (tenant, key) = (self.tenant.clone(), self.key.clone());
-        Prepared { prospect: Prospect { tenant, key, new, old, written_at }, _turn: turn }
+        let kind = self.kind;
+        Prepared { prospect: Prospect { kind, tenant, key, new, old, written_at }, _turn: turn }
     }
 
     /// Does `work`, which changes the object of this intent's name, as long as nobody can take the
@@ -243,18 +257,61 @@ impl Intent {
     /// # Errors
     /// When the database fails; the reconciler then settles it.
     pub async fn give_up(&self) -> Result<()> {
-        let id = self.id;
+        let (id, owner) = (self.id, self.records.owner_id());
         self.records
-            .write(move |connection| Box::pin(async move { give_up(connection, id).await }))
+            .write(move |connection| Box::pin(async move { give_up(connection, id, owner).await }))
             .await
     }
 
-    fn end(&self) {
+    pub(super) fn records(&self) -> &Records {
+        &self.records
+    }
+
+    pub(super) fn size(&self) -> ExpectedSize {
+        self.size
+    }
+
+    /// There may be something to settle.
+    pub(super) fn begin(&self) {
+        self.written.store(true, Ordering::Relaxed);
+    }
+
+    /// There is nothing to settle any more.
+    pub(super) fn end(&self) {
         self.written.store(false, Ordering::Relaxed);
     }
 
+    /// Writes down the store's name for what it keeps of this upload.
+    ///
+    /// # Errors
+    /// [`Error::Lost`] when the intent is gone, or another's.
+    pub async fn staged(&self, reference: &str) -> Result<()> {
+        self.refer(Some(reference.to_owned())).await
+    }
+
+    /// Writes down that the store keeps nothing of this upload any more.
+    ///
+    /// # Errors
+    /// As [`Intent::staged`].
+    pub async fn unstaged(&self) -> Result<()> {
+        self.refer(None).await
+    }
+
+    async fn refer(&self, reference: Option<String>) -> Result<()> {
+        const SQL: &str = "UPDATE intents SET staged = $1 WHERE id = $2 AND owner = $3";
+        let (id, owner) = (self.id.to_string(), self.records.owner_id().to_string());
+        let written = self.records.write(move |connection| {
+            Box::pin(async move {
+                let updated = sqlx::query(SQL).bind(reference).bind(id).bind(owner);
+                let updated = updated.execute(connection).await?.rows_affected();
+                if updated == 0 { Err(Error::Lost) } else { Ok(()) }
+            })
+        });
+        written.await
+    }
+
     /// What is about to be written.
-    fn note(&self, kind: Kind, created: SystemTime) -> Note {
+    pub(super) fn note(&self, kind: Kind, created: SystemTime) -> Note {
         self.written.store(true, Ordering::Relaxed);
         Note {
             id: self.id,
@@ -315,7 +372,7 @@ impl Journal for Intent {
     fn opening(&self) -> BoxFuture<'_, std::result::Result<(), Box<dyn StdError + Send + Sync>>> {
         Box::pin(async move {
             let (row, size, quotas) =
-                (self.note(Kind::Upload, SystemTime::now()), self.size, self.records.quotas());
+                (self.note(self.kind, SystemTime::now()), self.size, self.records.quotas());
             let written = self.records.write(move |connection| {
                 Box::pin(async move {
                     let old = image::named(connection, row.key.as_str()).await?;
@@ -324,6 +381,9 @@ impl Journal for Intent {
                     let (tenant, id) = (&row.tenant, row.id);
                     let limits = quota::limits(connection, tenant, &quotas).await?;
                     let grown = quota::reserve(connection, tenant, id, grown, limits).await?;
+                    if row.kind == Kind::Session {
+                        return row.open(connection, grown).await;
+                    }
                     row.write(connection, None, grown, None).await
                 })
             });
@@ -339,18 +399,7 @@ impl Journal for Intent {
     ) -> BoxFuture<'a, std::result::Result<(), Box<dyn StdError + Send + Sync>>> {
         Box::pin(async move {
             fault::point("upload.created");
-            let (id, reference) = (self.id.to_string(), reference.to_owned());
-            let written = self.records.write(move |connection| {
-                Box::pin(async move {
-                    const SQL: &str = "UPDATE intents SET staged = $1 WHERE id = $2";
-                    let updated = sqlx::query(SQL).bind(reference).bind(id).execute(connection);
-                    if updated.await?.rows_affected() == 0 {
-                        return Err(Error::Lost);
-                    }
-                    Ok(())
-                })
-            });
-            written.await?;
+            self.staged(reference).await?;
             fault::point("upload.opened");
             Ok(())
         })
@@ -359,7 +408,7 @@ impl Journal for Intent {
 
 impl Drop for Intent {
     fn drop(&mut self) {
-        self.records.live().remove(&self.id);
+        self.records.live().end(self.id);
         if self.written.load(Ordering::Relaxed) {
             self.records.wake_reconciler();
         }

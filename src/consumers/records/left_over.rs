@@ -18,8 +18,8 @@ pub(super) struct Left {
     pub(super) staged: Option<String>,
     /// The upload that a deletion is to undo.
     pub(super) target: Option<Uuid>,
-    /// The size and the SHA-256, once it was prepared: its object may be there.
-    pub(super) prepared: Option<(u64, String)>,
+    /// The size and the SHA-256 if it is known, once it was prepared: its object may be there.
+    pub(super) prepared: Option<(u64, Option<String>)>,
     /// Nobody has worked on it since then.
     pub(super) left_at: SystemTime,
 }
@@ -42,10 +42,10 @@ impl Records {
         // Those that end while the rows are read, and those that begin, are not left over.
         let mut live = self.live().clone();
         let rows = rows.await?;
-        live.extend(&*self.live());
+        live.extend(&self.live());
         for row in &rows {
             let id = image::uuid(row, "id")?;
-            if live.contains(&id) {
+            if live.contains(id) {
                 continue;
             }
             let size: Option<i64> = row.try_get("size")?;
@@ -59,7 +59,7 @@ impl Records {
                     Some(_) => Some(image::uuid(row, "target")?),
                     None => None,
                 },
-                prepared: size.map(|size| u64::try_from(size).unwrap_or_default()).zip(sha256),
+                prepared: size.map(|size| (u64::try_from(size).unwrap_or_default(), sha256)),
                 left_at: self.left_at(id, row.try_get("left_at")?).await?,
             });
         }
@@ -117,7 +117,8 @@ impl Records {
     pub(super) async fn others(&self, key: &ObjectKey, but: Uuid) -> Result<Vec<Option<String>>> {
         const SQL: &str = "\
             SELECT staged FROM intents WHERE stored_name = $1 AND id <> $2 \
-            AND (staged IS NOT NULL OR (kind = 'upload' AND size IS NULL AND left_at IS NULL))";
+            AND (staged IS NOT NULL OR (kind IN ('upload', 'session') AND owner <> '' \
+            AND size IS NULL AND left_at IS NULL))";
         let key = key.clone();
         self.read(move |connection| {
             Box::pin(async move {

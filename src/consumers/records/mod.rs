@@ -10,47 +10,65 @@
 mod administration;
 mod completion;
 mod error;
+mod expiry;
+mod hashing;
+mod holding;
 mod image;
 mod intent;
 mod left_over;
 mod list;
+mod live;
 mod names;
 mod owner;
 mod quota;
 mod reconciler;
 mod rows;
+mod sessions;
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
-use sqlx::AnyConnection;
+use sqlx::{AnyConnection, Row as _};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
 pub use administration::{Extent, Sums};
 pub use error::{Error, Result};
+pub use expiry::{discard, unstage};
+pub use hashing::Hasher;
+pub use holding::Progress;
 pub use image::Image;
 pub use intent::{Check, ExpectedSize, Intent, NewImage, Prepared};
 pub use list::{Filter, Position};
 pub use names::Turn;
 pub use quota::{OwnLimit, OwnQuotas, Quotas, Usage};
 pub use reconciler::{Reconciler, Settling};
+pub use sessions::{Finished, STAGING, Session, Way, staging};
 
-use crate::database::{Database, Migration, Role};
+use crate::{
+    database::{Database, Migration, Role},
+    storage,
+};
+use live::Live;
 use names::Names;
 use owner::Owner;
 use quota::Limits;
 
 /// The migrations of this module's tables.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    name: "images",
-    sqlite: include_str!("migrations/0001_images.sqlite.sql"),
-    postgres: include_str!("migrations/0001_images.postgres.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        name: "images",
+        sqlite: include_str!("migrations/0001_images.sqlite.sql"),
+        postgres: include_str!("migrations/0001_images.postgres.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "sessions",
+        sqlite: include_str!("migrations/0002_sessions.sqlite.sql"),
+        postgres: include_str!("migrations/0002_sessions.postgres.sql"),
+    },
+];
 
 /// The records. Cheap to clone.
 #[derive(Clone)]
@@ -62,8 +80,9 @@ struct Inner {
     quotas: Arc<Limits>,
     names: Names,
     /// Intents of this process that somebody works on.
-    live: Mutex<HashSet<Uuid>>,
+    live: Mutex<Live>,
     left: Notify,
+    unhashed: Notify,
 }
 
 impl Records {
@@ -76,6 +95,7 @@ impl Records {
             names: Names::default(),
             live: Mutex::default(),
             left: Notify::new(),
+            unhashed: Notify::new(),
         }))
     }
 
@@ -86,6 +106,27 @@ impl Records {
 
     async fn woken(&self) {
         self.0.left.notified().await;
+    }
+
+    /// The secret that this installation's own links are signed with; made when it is first asked
+    /// for.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn signing_secret(&self) -> Result<Vec<u8>> {
+        const MAKE: &str = "INSERT INTO signing_keys (id, secret) VALUES ('links', $1) ON CONFLICT (id) DO NOTHING";
+        const READ: &str = "SELECT secret FROM signing_keys WHERE id = 'links'";
+        let mut secret = [0; 32];
+        aws_lc_rs::rand::fill(&mut secret).map_err(|e| image::unreadable("secret", e))?;
+        let made = storage::hex(&secret);
+        let kept = self.write(move |connection| {
+            Box::pin(async move {
+                sqlx::query(MAKE).bind(made).execute(&mut *connection).await?;
+                let row = sqlx::query(READ).fetch_one(connection).await?;
+                Ok(row.try_get::<String, _>("secret")?)
+            })
+        });
+        Ok(kept.await?.into_bytes())
     }
 
     /// Runs `job` in a transaction, see [`Database::write`].
@@ -124,7 +165,7 @@ impl Records {
         &self.0.names
     }
 
-    fn live(&self) -> MutexGuard<'_, HashSet<Uuid>> {
+    fn live(&self) -> MutexGuard<'_, Live> {
         self.0.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -38,6 +38,16 @@ impl Owner {
 }
 
 impl Records {
+    /// Whether other servers may use the same records.
+    pub fn has_replicas(&self) -> bool {
+        self.database().dialect() == Dialect::Postgres
+    }
+
+    /// Whether this process serves requests.
+    pub(super) fn is_server(&self) -> bool {
+        self.owner().role == Role::Server
+    }
+
     /// Whether a server of this role must show again and again that it lives.
     pub(super) fn beats(&self) -> bool {
         self.database().dialect() == Dialect::Postgres || self.owner().role == Role::Command
@@ -188,7 +198,7 @@ async fn bury(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
 async fn take_over(connection: &mut AnyConnection, id: Uuid) -> Result<u64> {
     const SQL: &str = "\
         UPDATE intents SET owner = $1, left_at = $2, settle_at = $2 \
-        WHERE owner NOT IN (SELECT id FROM owners)";
+        WHERE owner <> '' AND owner NOT IN (SELECT id FROM owners)";
     let taken = sqlx::query(SQL).bind(id.to_string()).bind(millis(SystemTime::now()));
     Ok(taken.execute(connection).await?.rows_affected())
 }

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
-use super::{Error, Extent, Records, Result, image, left_over::Left, owner::BEAT, rows::Kind};
+use super::{
+    Error, Extent, Records, Result, expiry::unstage, image, left_over::Left, owner::BEAT,
+    rows::Kind,
+};
 use crate::{
     problem,
     storage::{self, ErrorKind, Head, ObjectKey, Read, SharedStorage, Stored},
@@ -26,8 +29,8 @@ const AT_ONCE: usize = 8;
 /// What settles intents.
 #[derive(Clone)]
 pub struct Reconciler {
-    records: Records,
-    storage: SharedStorage,
+    pub(super) records: Records,
+    pub(super) storage: SharedStorage,
 }
 
 impl Reconciler {
@@ -94,6 +97,13 @@ impl Reconciler {
 
     /// One look at all that is left; how long until the next.
     async fn pass(&self) -> Result<Duration> {
+        let next_expiry = match self.expire().await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::debug!(cause = problem::chain(&error), "no upload can be ended yet");
+                AGAIN
+            }
+        };
         let due = self.records.due().await?;
         let mut settled = futures_util::stream::iter(due)
             .map(|left| async move {
@@ -106,7 +116,8 @@ impl Reconciler {
             .buffer_unordered(AT_ONCE);
         while settled.next().await.is_some() {}
         let next = self.records.next_look().await?;
-        Ok(next.unwrap_or(Duration::MAX).clamp(Duration::from_millis(50), self.longest()))
+        let next = next.unwrap_or(Duration::MAX).min(next_expiry);
+        Ok(next.clamp(Duration::from_millis(50), self.longest()))
     }
 
     async fn settle(&self, left: &Left) -> std::result::Result<(), Settling> {
@@ -119,12 +130,25 @@ impl Reconciler {
         }
         if let Some((size, sha256)) = &left.prepared
             && let Some(head) = self.head(&left.key).await?
-            && self.is_from(&head, left, *size, sha256).await?
+            && self.is_from(&head, left, *size, sha256.as_deref()).await?
         {
             let stored = Stored { etag: head.etag, size: head.size, sha256: None };
             self.storage.secure(&left.key).await?;
+            let session = match left.kind {
+                Kind::Session => self.records.session_of(left.id).await?,
+                _ => None,
+            };
+            if let Some(session) = &session {
+                unstage(&self.storage, session).await?;
+            }
             self.records.complete(left.id, None, stored).await?;
+            if session.is_some() {
+                self.records.wake_hasher();
+            }
             return Ok(());
+        }
+        if left.kind == Kind::Session {
+            return self.settle_session(left).await;
         }
         match (&left.staged, &left.prepared) {
             (Some(reference), _) => self.storage.abort(&left.key, reference).await?,
@@ -140,6 +164,23 @@ impl Reconciler {
             self.records.look_again(left.id, settled_at).await?;
         } else {
             self.records.cancel(left.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives a session back whose object has not come, once it will not: it can be gone on with.
+    async fn settle_session(&self, left: &Left) -> std::result::Result<(), Settling> {
+        // A multipart upload that was about to be begun.
+        let is_opening = left.target.is_some() && left.staged.is_none();
+        if is_opening && left.prepared.is_none() {
+            self.abort_unnamed(left).await?;
+        }
+        let settled_at = left.left_at + self.storage.settles_within();
+        let may_come = left.prepared.is_some() || is_opening;
+        if may_come && SystemTime::now() < settled_at {
+            self.records.look_again(left.id, settled_at).await?;
+        } else {
+            self.records.hand_back(left.id, left.left_at).await?;
         }
         Ok(())
     }
@@ -221,12 +262,13 @@ impl Reconciler {
         head: &Head,
         left: &Left,
         size: u64,
-        sha256: &str,
+        sha256: Option<&str>,
     ) -> storage::Result<bool> {
-        match head.upload {
-            Some(upload) if left.kind == Kind::Upload => Ok(upload == left.id),
+        match (head.upload, sha256) {
+            (Some(upload), _) if left.kind != Kind::Adoption => Ok(upload == left.id),
             // The store keeps no such note, or the object is older than that: its bytes tell.
-            _ => self.has_bytes(&left.key, head, size, sha256).await,
+            (_, Some(sha256)) => self.has_bytes(&left.key, head, size, sha256).await,
+            (_, None) => Ok(false),
         }
     }
 

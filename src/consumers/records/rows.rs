@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Adoption,
     /// An object is to go, and its record if it has one.
     Deletion,
+    /// As an upload, in more than one request.
+    Session,
 }
 
 impl Kind {
@@ -33,12 +35,13 @@ impl Kind {
             Self::Upload => "upload",
             Self::Adoption => "adopt",
             Self::Deletion => "delete",
+            Self::Session => "session",
         }
     }
 
     /// The kind that is written so in a row.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let all = [Self::Upload, Self::Adoption, Self::Deletion];
+        let all = [Self::Upload, Self::Adoption, Self::Deletion, Self::Session];
         let found = all.into_iter().find(|kind| kind.as_str() == text);
         Ok(found.ok_or_else(|| image::unreadable("kind", "unknown"))?)
     }
@@ -57,6 +60,21 @@ pub(super) struct Note {
 }
 
 impl Note {
+    /// Writes down that the store is about to keep parts of a session, which must be this owner's.
+    pub(super) async fn open(&self, connection: &mut AnyConnection, grown: Growth) -> Result<()> {
+        const SQL: &str = "\
+            UPDATE intents SET target = id, reserved_bytes = $1, reserved_images = $2 \
+            WHERE id = $3 AND owner = $4";
+        let opened = sqlx::query(SQL)
+            .bind(grown.bytes)
+            .bind(grown.images)
+            .bind(self.id.to_string())
+            .bind(self.owner.to_string())
+            .execute(connection)
+            .await?;
+        if opened.rows_affected() == 0 { Err(Error::Lost) } else { Ok(()) }
+    }
+
     /// Writes the row, or what has become known of it.
     pub(super) async fn write(
         &self,
@@ -85,7 +103,7 @@ impl Note {
             .bind(new.map(|new| new.display_name.as_str()))
             .bind(new.map(|new| new.content_type.as_str()))
             .bind(new.map(|new| signed(new.size)))
-            .bind(new.map(|new| new.sha256.as_str()))
+            .bind(new.and_then(|new| new.sha256.as_deref()))
             .bind(new.map(|new| i64::from(new.width)))
             .bind(new.map(|new| i64::from(new.height)))
             .bind(grown.bytes)
@@ -154,16 +172,20 @@ pub(super) async fn take_lease(
 }
 
 /// Gives the lease back, and leaves a note only of parts that the store may have.
-pub(super) async fn give_up(connection: &mut AnyConnection, id: Uuid) -> Result<()> {
-    let id = id.to_string();
-    let all = Batch::new(connection)
-        .statement("DELETE FROM leases WHERE intent = $1")
-        .bind(id.clone())
-        .statement("DELETE FROM intents WHERE id = $1 AND staged IS NULL")
-        .bind(id.clone())
-        .statement("UPDATE intents SET size = NULL WHERE id = $1")
-        .bind(id);
-    all.run(connection).await?;
+pub(super) async fn give_up(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Result<()> {
+    const MADE_WAY: &str = "UPDATE intents SET size = NULL WHERE id = $1 AND owner = $2";
+    const NOTHING_LEFT: &str =
+        "DELETE FROM intents WHERE id = $1 AND staged IS NULL AND kind <> 'session'";
+    let (id, owner) = (id.to_string(), owner.to_string());
+    let made_way = sqlx::query(MADE_WAY).bind(id.clone()).bind(owner).execute(&mut *connection);
+    if made_way.await?.rows_affected() == 1 {
+        let all = Batch::new(connection)
+            .statement("DELETE FROM leases WHERE intent = $1")
+            .bind(id.clone())
+            .statement(NOTHING_LEFT)
+            .bind(id);
+        all.run(connection).await?;
+    }
     Ok(())
 }
 

@@ -9,6 +9,7 @@
 //! pruned: an upload might be about to use them. A key that is a folder of another key's path
 //! is an error. Files whose name is no UTF-8 are no objects.
 
+mod diagnosis;
 mod list;
 mod moved;
 mod read;
@@ -17,7 +18,7 @@ mod root;
 mod staging;
 mod upload;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::HashSet, io, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
@@ -25,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{moved::LocalMove, resume::LocalResumable, root::Root, upload::LocalUpload};
 use super::{
-    Budget, BuildError, Error, ErrorKind, Head, LocalSettings, NewObject, ObjectKey, Page,
+    Budget, BuildError, Error, ErrorKind, Finding, Head, LocalSettings, NewObject, ObjectKey, Page,
     Presigner, Read, Reading, Result, Resumable, SharedStorage, Staged, Storage, Suspended, Upload,
     buffer::Pool, read::check_prefix,
 };
@@ -201,7 +202,15 @@ impl Storage for Local {
         })
     }
 
-    fn sweep(&self) -> BoxFuture<'_, Result<usize>> {
+    fn diagnose<'a>(
+        &'a self,
+        staging: &'a str,
+        _: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Finding>>> {
+        Box::pin(diagnosis::diagnose(&self.0, staging))
+    }
+
+    fn sweep<'a>(&'a self, _: &'a HashSet<String>) -> BoxFuture<'a, Result<usize>> {
         Box::pin(self.0.spawn("sweep", |root| root.staging().sweep()))
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_sdk_s3::{
     config::http::HttpResponse,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
 };
 
 use super::super::{Error, ErrorKind};
@@ -30,7 +30,7 @@ impl Failure {
             SdkError::ServiceError(context) => {
                 context.err().message().unwrap_or("no message").to_owned()
             }
-            other => DisplayErrorContext(other).to_string(),
+            other => chain(other),
         };
         let kind = match error {
             SdkError::TimeoutError(_) => ErrorKind::Unavailable,
@@ -96,11 +96,41 @@ impl Failure {
 }
 
 impl Failure {
+    /// The answer to a request that the SDK did not send.
+    pub(super) fn told(status: u16, code: Option<String>, message: &str) -> Self {
+        let kind = kind_of(Some(status), code.as_deref());
+        Self { kind, status: Some(status), code, message: message.to_owned() }
+    }
+
+    /// Why an operation failed, if its cause is a call's failure.
+    pub(super) fn behind(error: &Error) -> Option<&Self> {
+        std::error::Error::source(error)?.downcast_ref()
+    }
+
+    pub(super) fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    pub(super) fn is_unanswered(&self) -> bool {
+        self.status.is_none()
+    }
+
+    /// Whether the answer was that this key may not do that.
+    pub(super) fn is_refusal(&self) -> bool {
+        self.status == Some(403)
+    }
+
     /// An aborted multipart upload that goes on having parts.
     pub(super) fn lingering() -> Self {
         let message = "the aborted multipart upload still has parts".to_owned();
         Self { kind: ErrorKind::Unavailable, status: None, code: None, message }
     }
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn kind_of(status: Option<u16>, code: Option<&str>) -> ErrorKind {

@@ -12,6 +12,7 @@ use super::{
     super::{Error, ErrorKind, ObjectKey, PutTerms, Result, SignedForm},
     Bucket,
     failure::Failure,
+    multipart::UPLOAD,
     signing::Terms,
 };
 
@@ -29,11 +30,13 @@ pub(super) async fn sign(
         let cause = "a form's key cannot have ${filename} in it";
         return Err(Error::new(ErrorKind::Internal, FORM).because(cause));
     }
-    let with = bucket.signing.terms(valid).await?;
+    let with = bucket.signing.for_upload(valid).await?;
     let date = date(with.begins);
     let scope = format!("{}/{}/s3/aws4_request", &date[..8], with.region);
+    let upload = format!("x-amz-meta-{UPLOAD}");
     let mut fields = vec![
         ("key", key),
+        (upload.as_str(), terms.upload.to_string()),
         ("Content-Type", terms.content_type.clone()),
         ("x-amz-algorithm", "AWS4-HMAC-SHA256".to_owned()),
         ("x-amz-credential", format!("{}/{scope}", with.credentials.access_key_id())),

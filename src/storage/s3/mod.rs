@@ -6,6 +6,7 @@
 
 mod client;
 mod copy;
+mod diagnosis;
 mod effect;
 mod failure;
 mod form;
@@ -16,7 +17,7 @@ mod resume;
 mod signing;
 mod upload;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use aws_sdk_s3::{Client, types::ServerSideEncryption};
 use futures_util::future::BoxFuture;
@@ -28,9 +29,9 @@ use self::{
     upload::S3Upload,
 };
 use super::{
-    Budget, BuildError, Encryption, Error, ErrorKind, Head, NewObject, ObjectKey, Page, Presigner,
-    Read, Reading, Result, Resumable, S3Settings, SharedStorage, Staged, Storage, Suspended,
-    Upload, buffer::Pool, key::MAX_KEY, read::check_prefix,
+    Budget, BuildError, Encryption, Error, ErrorKind, Finding, Head, NewObject, ObjectKey, Page,
+    Presigner, Read, Reading, Result, Resumable, S3Settings, SharedStorage, Staged, Storage,
+    Suspended, Upload, buffer::Pool, key::MAX_KEY, read::check_prefix,
 };
 
 /// How long readiness waits for the bucket's answer.
@@ -210,6 +211,14 @@ impl Storage for S3 {
         })
     }
 
+    fn diagnose<'a>(
+        &'a self,
+        staging: &'a str,
+        origins: &'a [String],
+    ) -> BoxFuture<'a, Result<Vec<Finding>>> {
+        Box::pin(diagnosis::diagnose(&self.0, staging, origins))
+    }
+
     /// Aborts multipart uploads below the prefix that are more than 24 hours old.
     ///
     /// S3 does not tell whose an upload is, nor whether it is still alive: only below a prefix,
@@ -217,12 +226,12 @@ impl Storage for S3 {
     /// may be shared, so nothing is touched: a lifecycle rule with
     /// `AbortIncompleteMultipartUpload` has to clear what a killed process left. (MinIO lists
     /// the uploads of exact keys only, and clears old ones by itself.)
-    fn sweep(&self) -> BoxFuture<'_, Result<usize>> {
+    fn sweep<'a>(&'a self, kept: &'a HashSet<String>) -> BoxFuture<'a, Result<usize>> {
         Box::pin(async move {
             if self.0.prefix.is_empty() {
                 return Ok(0);
             }
-            multipart::sweep(&self.0, ABANDONED_AFTER).await
+            multipart::sweep(&self.0, ABANDONED_AFTER, kept).await
         })
     }
 

@@ -1,6 +1,7 @@
 //! A multipart upload's calls, and that nothing of an unfinished one is left.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -320,7 +321,11 @@ pub(super) async fn unfinished_below(
 }
 
 /// Aborts what is below the bucket's prefix and older than `age`; returns how many there were.
-pub(super) async fn sweep(bucket: &Arc<Bucket>, age: Duration) -> Result<usize> {
+pub(super) async fn sweep(
+    bucket: &Arc<Bucket>,
+    age: Duration,
+    kept: &HashSet<String>,
+) -> Result<usize> {
     let before = SystemTime::now().checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH);
     let old = |upload: &MultipartUpload| {
         let since = upload.initiated().and_then(|since| SystemTime::try_from(*since).ok());
@@ -331,6 +336,8 @@ pub(super) async fn sweep(bucket: &Arc<Bucket>, age: Duration) -> Result<usize> 
         key.is_some_and(|key| ObjectKey::parse(key).is_ok())
     };
     let abandoned = listed(bucket, &bucket.prefix, |upload| old(upload) && ours(upload)).await?;
+    let abandoned: Vec<_> =
+        abandoned.into_iter().filter(|of| !kept.contains(&of.upload_id)).collect();
     for of in &abandoned {
         of.abort_fully().await.map_err(|f| f.into_error(ABORT))?;
     }

@@ -13,6 +13,7 @@ use aws_sdk_s3::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::future::BoxFuture;
+use uuid::Uuid;
 
 use super::{
     super::{
@@ -22,6 +23,7 @@ use super::{
     Bucket,
     failure::Failure,
     form,
+    multipart::UPLOAD,
     signing::Terms,
 };
 
@@ -37,7 +39,7 @@ impl Presigner for Bucket {
         valid: Duration,
     ) -> BoxFuture<'a, Result<SignedRequest>> {
         Box::pin(async move {
-            let with = self.signing.terms(valid).await?;
+            let with = self.signing.for_upload(valid).await?;
             let request = self
                 .client()
                 .put_object()
@@ -45,6 +47,7 @@ impl Presigner for Bucket {
                 .key(self.key(key))
                 .content_type(&terms.content_type)
                 .content_length(signed_size(terms.size)?)
+                .metadata(UPLOAD, terms.upload.to_string())
                 .set_checksum_sha256(terms.sha256.map(|hash| BASE64_STANDARD.encode(hash)))
                 .set_server_side_encryption(self.encryption.clone())
                 .set_ssekms_key_id(self.kms_key_id.clone());
@@ -74,7 +77,7 @@ impl Presigner for Bucket {
         valid: Duration,
     ) -> BoxFuture<'a, Result<SignedRequest>> {
         Box::pin(async move {
-            let with = self.signing.terms(valid).await?;
+            let with = self.signing.for_upload(valid).await?;
             let request = self
                 .client()
                 .upload_part()
@@ -98,19 +101,8 @@ impl Presigner for Bucket {
         valid: Duration,
     ) -> BoxFuture<'a, Result<SignedRequest>> {
         Box::pin(async move {
-            let with = self.signing.terms(valid).await?;
-            let request = self
-                .client()
-                .get_object()
-                .bucket(&self.name)
-                .key(self.key(key))
-                .response_content_type(&terms.content_type)
-                .response_content_disposition(&terms.disposition)
-                .response_cache_control(&terms.cache_control);
-            let signed = request.customize().config_override(with.config());
-            let signed = signed.presigned(with.presigning()?).await;
-            let signed = signed.map_err(|e| Failure::of(&e).into_error("GetObject"))?;
-            Ok(told("GET", &signed, &with))
+            let with = self.signing.for_link(valid).await?;
+            self.signed_get(key, terms, &with).await
         })
     }
 
@@ -122,6 +114,7 @@ impl Presigner for Bucket {
         &'a self,
         key: &'a ObjectKey,
         content_type: &'a str,
+        upload: Uuid,
     ) -> BoxFuture<'a, Result<String>> {
         Box::pin(async move {
             const CREATE: &str = "CreateMultipartUpload";
@@ -131,6 +124,7 @@ impl Presigner for Bucket {
                 .bucket(&self.name)
                 .key(self.key(key))
                 .content_type(content_type)
+                .metadata(UPLOAD, upload.to_string())
                 .set_server_side_encryption(self.encryption.clone())
                 .set_ssekms_key_id(self.kms_key_id.clone());
             let answer = request.send().await.map_err(|e| Failure::of(&e).into_error(CREATE))?;
@@ -183,6 +177,27 @@ impl Presigner for Bucket {
 }
 
 impl Bucket {
+    /// `GetObject` by whoever signs.
+    pub(super) async fn signed_get(
+        &self,
+        key: &ObjectKey,
+        terms: &GetTerms,
+        with: &Terms,
+    ) -> Result<SignedRequest> {
+        let request = self
+            .client()
+            .get_object()
+            .bucket(&self.name)
+            .key(self.key(key))
+            .response_content_type(&terms.content_type)
+            .response_content_disposition(&terms.disposition)
+            .response_cache_control(&terms.cache_control);
+        let signed = request.customize().config_override(with.config());
+        let signed = signed.presigned(with.presigning()?).await;
+        let signed = signed.map_err(|e| Failure::of(&e).into_error("GetObject"))?;
+        Ok(told("GET", &signed, with))
+    }
+
     /// Whether the object is one of so many parts and bytes. Under a key that only the holder of
     /// signed requests can put something, it is then the one of these parts.
     async fn is_of_parts(&self, key: &ObjectKey, parts: &[StoredPart]) -> Result<bool> {

@@ -1,4 +1,7 @@
 //! Whose key signs what others send to the store, and until when that key is good.
+//!
+//! What brings bytes is signed by the key of `storage.s3.presign`, which need not be able to do
+//! anything else; what reads them, by this process's own.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -23,6 +26,12 @@ const RENEWED_AFTER: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Signing {
     region: Region,
     endpoint: Option<String>,
+    uploads: Signer,
+    links: Signer,
+    is_separate: bool,
+}
+
+struct Signer {
     provider: Option<SharedCredentialsProvider>,
     /// The credentials that were told last, and until when they are not asked for again.
     known: Mutex<Option<(Credentials, SystemTime)>>,
@@ -39,7 +48,7 @@ pub(super) struct Terms {
 }
 
 impl Signing {
-    /// Signs by the credential of `settings`, else by `own`.
+    /// Signs uploads by the credential of `settings`, else by `own`, and links by `own`.
     pub(super) fn new(
         settings: &PresignSettings,
         region: Region,
@@ -50,14 +59,33 @@ impl Signing {
             let credentials = Credentials::new(key, secret, None, None, "storage.s3.presign");
             SharedCredentialsProvider::new(credentials)
         });
-        let endpoint = settings.endpoint_url.clone();
-        Self { region, endpoint, provider: given.or(own), known: Mutex::default() }
+        Self {
+            region,
+            endpoint: settings.endpoint_url.clone(),
+            is_separate: given.is_some(),
+            uploads: Signer::of(given.or_else(|| own.clone())),
+            links: Signer::of(own),
+        }
     }
 
-    /// What to sign with for `valid`, or as long as the credentials and SigV4 allow.
-    pub(super) async fn terms(&self, valid: Duration) -> Result<Terms> {
+    /// Whether uploads are signed by another key than this process's own.
+    pub(super) fn is_separate(&self) -> bool {
+        self.is_separate
+    }
+
+    /// What to sign an upload with for `valid`, or as long as the credentials and SigV4 allow.
+    pub(super) async fn for_upload(&self, valid: Duration) -> Result<Terms> {
+        self.terms(&self.uploads, valid).await
+    }
+
+    /// The same for a link by which bytes are read.
+    pub(super) async fn for_link(&self, valid: Duration) -> Result<Terms> {
+        self.terms(&self.links, valid).await
+    }
+
+    async fn terms(&self, signer: &Signer, valid: Duration) -> Result<Terms> {
         let now = SystemTime::now();
-        let credentials = self.credentials(now).await?;
+        let credentials = signer.credentials(now).await?;
         let left = credentials.expiry().map(|end| end.duration_since(now).unwrap_or_default());
         let valid = valid.min(left.unwrap_or(LONGEST)).clamp(Duration::from_secs(1), LONGEST);
         let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
@@ -68,6 +96,12 @@ impl Signing {
             valid: Duration::from_secs(valid.as_secs()),
             endpoint: self.endpoint.clone(),
         })
+    }
+}
+
+impl Signer {
+    fn of(provider: Option<SharedCredentialsProvider>) -> Self {
+        Self { provider, known: Mutex::default() }
     }
 
     async fn credentials(&self, now: SystemTime) -> Result<Credentials> {

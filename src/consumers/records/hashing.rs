@@ -1,0 +1,120 @@
+//! Computes the SHA-256 of images whose bytes did not pass through here, after they were stored.
+
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Records, Result,
+    image::{self, Image, millis},
+};
+use crate::{
+    problem,
+    storage::{self, SharedStorage},
+};
+
+/// How often is looked for what other processes have left.
+const LOOK: Duration = Duration::from_secs(60);
+/// Younger images of other processes are left to those.
+const OTHERS_AFTER: Duration = Duration::from_secs(120);
+/// Images that are looked up at once.
+const PAGE: i64 = 20;
+
+impl Records {
+    /// Lets the hasher look for images without a SHA-256.
+    pub fn wake_hasher(&self) {
+        self.0.unhashed.notify_one();
+    }
+
+    async fn unhashed(&self, older_than: Duration, but: &[String]) -> Result<Vec<Image>> {
+        const SQL: &str = concat!(
+            "SELECT ",
+            image::columns!(),
+            " FROM images WHERE sha256 IS NULL AND updated_at <= $1 ORDER BY updated_at LIMIT $2"
+        );
+        let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
+        let most = PAGE + i64::try_from(but.len()).unwrap_or_default();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query(SQL).bind(millis(before)).bind(most);
+                query.fetch_all(connection).await?.iter().map(Image::of_row).collect()
+            })
+        })
+        .await
+    }
+
+    async fn set_sha256(&self, image: &Image, sha256: String) -> Result<()> {
+        const SQL: [&str; 2] = [
+            "UPDATE images SET sha256 = $1 WHERE upload = $2 AND sha256 IS NULL",
+            "UPDATE finished SET sha256 = $1 WHERE upload = $2 AND sha256 IS NULL",
+        ];
+        let upload = image.upload.to_string();
+        self.write(move |connection| {
+            Box::pin(async move {
+                for sql in SQL {
+                    let query = sqlx::query(sql).bind(sha256.clone()).bind(upload.clone());
+                    query.execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
+
+/// What computes it.
+#[derive(Clone)]
+pub struct Hasher {
+    records: Records,
+    storage: SharedStorage,
+}
+
+impl Hasher {
+    /// Reads the images of `records` from `storage`.
+    pub fn new(records: Records, storage: SharedStorage) -> Self {
+        Self { records, storage }
+    }
+
+    /// Works until `stop`, one image at a time.
+    pub async fn run(self, stop: CancellationToken) {
+        let work = async {
+            loop {
+                let older_than = tokio::select! {
+                    () = self.records.0.unhashed.notified() => Duration::ZERO,
+                    () = tokio::time::sleep(LOOK) => OTHERS_AFTER,
+                };
+                if let Err(error) = self.pass(older_than).await {
+                    let cause = problem::chain(&error);
+                    tracing::debug!(cause, "no image can be hashed yet");
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = work => {}
+        }
+    }
+
+    async fn pass(&self, older_than: Duration) -> Result<()> {
+        // Those that cannot be read now are left for another time.
+        let mut failed: Vec<String> = Vec::new();
+        loop {
+            let images = self.records.unhashed(older_than, &failed).await?;
+            let is_new = |image: &&Image| !failed.contains(&image.upload.to_string());
+            let images: Vec<_> = images.iter().filter(is_new).cloned().collect();
+            if images.is_empty() || failed.len() > 1000 {
+                return Ok(());
+            }
+            for image in images {
+                match self.storage.sha256(&image.key, &image.object_etag).await {
+                    Ok(sha256) => self.records.set_sha256(&image, storage::hex(&sha256)).await?,
+                    Err(error) => {
+                        let cause = problem::chain(&error);
+                        tracing::debug!(cause, id = %image.id, "an image is not hashed yet");
+                        failed.push(image.upload.to_string());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Where clients reach this process, for what tells them a whole URL.
+
+use actix_web::{HttpMessage as _, HttpRequest};
+
+/// The scheme, the host and what stands before the path, such as `https://images.example.com/api`, where a
+/// trusted proxy told it. Left in a request's extensions by the gateway.
+#[derive(Clone, Debug)]
+pub struct PublicBase(pub String);
+
+impl PublicBase {
+    /// What a proxy told of this request, if one did.
+    pub fn told(request: &HttpRequest) -> Option<String> {
+        request.extensions().get::<Self>().map(|base| base.0.clone())
+    }
+
+    /// What a proxy told; otherwise as the request itself says.
+    pub fn of(request: &HttpRequest) -> String {
+        Self::told(request).unwrap_or_else(|| {
+            let host = request.headers().get("host").and_then(|host| host.to_str().ok());
+            format!("http://{}", host.unwrap_or("localhost"))
+        })
+    }
+}
