@@ -155,6 +155,49 @@ s3_settings() {
     echo "S3_BUCKET=$bucket" "AWS_ENDPOINT_URL_S3=$1"
 }
 
+# --- rounds --------------------------------------------------------------------------
+
+# compare CASE COUNT SIZE CONCURRENCY TARGET...: interleaved rounds against $store. The script says how
+# a target is served (serve TARGET), under which name (service_of TARGET) and what loads it (send TARGET FLAGS...).
+compare() {
+    local name=$1 count=$2 size=$3 concurrency=$4 target round
+    local warm_up=$((count / 10 > concurrency ? count / 10 : concurrency))
+    shift 4
+    say "$name"
+    for target in "$@"; do
+        serve "$target"
+        send "$target" -n "$warm_up" -size "$size" -c "$concurrency" -strict >"$work/warm-up" ||
+            { cat "$work/warm-up" >&2; die "warming up $target failed"; }
+    done
+    for ((round = 1; round <= rounds; round++)); do
+        for target in $(rotated "$round" "$@"); do
+            settle
+            send "$target" -case "$name" -target "$target" -round "$round" -store-pid "$store_pid" \
+                -n "$count" -size "$size" -c "$concurrency" -strict | tee -a "$lines" >&2
+        done
+    done
+    for target in "$@"; do stop "$(service_of "$target")"; done
+    settle
+}
+
+# The quiet between two runs, with an empty bucket.
+settle() {
+    if [[ -n ${pid_of[minio]:-} ]]; then empty_bucket; fi
+    sleep 1
+}
+
+# data_folder MIB: where the store's data go: in memory if that leaves as much again free.
+data_folder() {
+    if (($(available_mib "$memory") > 2 * $1)); then
+        echo "$memory/minio"
+    elif (($(available_mib "$work") > $1 + 2048)); then
+        say "too little memory for a store in memory: it is on disk"
+        echo "$work/minio"
+    else
+        die "$1 MiB for the store are neither in memory nor in ${work%/*}"
+    fi
+}
+
 # --- results -------------------------------------------------------------------------
 
 notes=() # lines for the head of the report: versions, what was left out

@@ -39,11 +39,14 @@ serve() {
     esac
 }
 
+# The name under which a target's service was started.
+service_of() { echo "${1%-patch}"; }
+
 # send TARGET FLAGS...: one run of uploads; prints its line of results.
 send() {
     local target=$1 url service
     url=http://127.0.0.1:$(port_of "$target")
-    service=${pid_of[${target%-patch}]:-0}
+    service=${pid_of[$(service_of "$target")]:-0}
     shift
     case $target in
         gatehouse*) load gatehouse -url "$url" -service-pid "$service" "$@" ;;
@@ -56,34 +59,6 @@ send() {
     esac
 }
 
-# compare CASE COUNT SIZE CONCURRENCY TARGET...: interleaved rounds against $store.
-compare() {
-    local name=$1 count=$2 size=$3 concurrency=$4 target round
-    local warm_up=$((count / 10 > concurrency ? count / 10 : concurrency))
-    shift 4
-    say "$name"
-    for target in "$@"; do
-        serve "$target"
-        send "$target" -n "$warm_up" -size "$size" -c "$concurrency" -strict >"$work/warm-up" ||
-            { cat "$work/warm-up" >&2; die "warming up $target failed"; }
-    done
-    for ((round = 1; round <= rounds; round++)); do
-        for target in $(rotated "$round" "$@"); do
-            settle
-            send "$target" -case "$name" -target "$target" -round "$round" -store-pid "$store_pid" \
-                -n "$count" -size "$size" -c "$concurrency" -strict | tee -a "$lines" >&2
-        done
-    done
-    for target in "$@"; do stop "${target%-patch}"; done
-    settle
-}
-
-# The quiet between two runs, with an empty bucket.
-settle() {
-    if [[ -n ${pid_of[minio]:-} ]]; then empty_bucket; fi
-    sleep 1
-}
-
 # all_at_once CASE STORE ROUND [VARIABLE=VALUE]...: every upload begins at the same time.
 all_at_once() {
     local name=$1 label=$2 round=$3
@@ -93,18 +68,6 @@ all_at_once() {
         -n "$burst" -size "$large_size" -c "$burst" | tee -a "$lines" >&2
     stop gatehouse
     rm -rf "$work/gatehouse"
-}
-
-# data_folder MIB: where the store's data go: in memory if that leaves as much again free.
-data_folder() {
-    if (($(available_mib "$memory") > 2 * $1)); then
-        echo "$memory/minio"
-    elif (($(available_mib "$work") > $1 + 2048)); then
-        say "too little memory for a store in memory: it is on disk"
-        echo "$work/minio"
-    else
-        die "$1 MiB for the store are neither in memory nor in ${work%/*}"
-    fi
 }
 
 chosen() { [[ " $cases " == *" $1 "* ]]; }

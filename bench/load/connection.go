@@ -19,7 +19,7 @@ type connection struct {
 	timeout time.Duration
 	socket  net.Conn
 	reader  *bufio.Reader
-	second  *connection // of an upload in parts
+	second  *connection // to the store, or of an upload in parts
 }
 
 type answer struct {

@@ -13,6 +13,7 @@ const usage = `usage: load COMMAND [flags]
   gatehouse   multipart (or raw) uploads to gatehouse
   s3          signed PUTs straight to an S3 store
   tus         uploads to a tus 1.0.0 server
+  direct      uploads that gatehouse lets go straight to its store
   run         run another load program (its last line of output is JSON) and measure
   start       start a program over and over, time it to its first 200
   memory      a service's peak over its runs, and what it holds now
@@ -31,6 +32,7 @@ func main() {
 		"gatehouse": uploadGatehouse,
 		"s3":        uploadS3,
 		"tus":       uploadTus,
+		"direct":    uploadDirect,
 		"run":       runOther,
 		"start":     measureStart,
 		"memory":    measureMemory,

@@ -11,12 +11,18 @@ import (
 )
 
 // watch measures processes while a load runs: CPU seconds (user + system) and peak
-// resident memory of a service and of the store behind it, each with its children.
-type watch struct{ service, store int }
+// resident memory of a service and of the store behind it, each with its children; and
+// what the service writes into files.
+type watch struct {
+	service, store int
+	temp           string
+	files          *tempFiles
+}
 
 func (w *watch) register(flags *flag.FlagSet) {
 	flags.IntVar(&w.service, "service-pid", 0, "measure this process as the service")
 	flags.IntVar(&w.store, "store-pid", 0, "measure this process as the store behind it")
+	flags.StringVar(&w.temp, "temp", "", "measure what the service has in this folder at most, and writes in all")
 }
 
 func (w *watch) watched() map[string]int {
@@ -45,6 +51,10 @@ func (w *watch) begin() (map[string]float64, error) {
 		}
 		before[name] = cpu
 	}
+	if w.temp != "" {
+		before["written"] = writtenMiB(w.service)
+		w.files = watchTemp(w.temp)
+	}
 	return before, nil
 }
 
@@ -60,6 +70,10 @@ func (w *watch) end(before map[string]float64, line map[string]any) error {
 		}
 		line[name+"_cpu_s"] = round(cpu - before[name])
 		line[name+"_peak_mib"] = round(peak)
+	}
+	if w.files != nil {
+		line["temp_peak_mib"] = round(w.files.end())
+		line["written_mib"] = round(writtenMiB(w.service) - before["written"])
 	}
 	return nil
 }

@@ -25,6 +25,8 @@ var columns = []struct{ key, title string }{
 	{"service_peak_mib", "peak MiB"},
 	{"idle_mib", "idle MiB"},
 	{"held_mib", "held MiB"},
+	{"temp_peak_mib", "temporary files, peak MiB"},
+	{"written_mib", "written MiB"},
 	{"store_cpu_s_per_1000", "store CPU s/1,000"},
 	{"store_cpu_s_per_gb", "store CPU s/GB"},
 	{"store_cpu_us_per_request", "store CPU µs/request"},

@@ -23,6 +23,7 @@ type uploads struct {
 	tenants     *int
 	timeout     *time.Duration
 	strict      *bool
+	perUpload   *bool
 	labels      labels
 	watch       watch
 	run         string // makes this run's names unlike any other run's
@@ -45,6 +46,7 @@ func newUploads(name, defaultURL string) *uploads {
 		tenants:     flags.Int("tenants", 8, "tenants to spread the uploads over"),
 		timeout:     flags.Duration("timeout", 10*time.Minute, "for one upload"),
 		strict:      flags.Bool("strict", false, "exit 1 unless every upload succeeds"),
+		perUpload:   flags.Bool("per-upload", false, "tell CPU by the upload, not by the byte, whatever the size"),
 		run:         strconv.FormatInt(time.Now().UnixNano(), 36),
 	}
 	u.labels.register(flags)
@@ -134,7 +136,7 @@ func (u *uploads) measure(send sendOne) error {
 		cpu, known := line[who+"_cpu_s"].(float64)
 		switch {
 		case !known || good == 0:
-		case *u.size < 1e6: // a small file costs by the upload, a large one by the byte
+		case *u.size < 1e6 || *u.perUpload: // a small file costs by the upload, a large one by the byte
 			line[who+"_cpu_s_per_1000"] = round(cpu / thousands)
 		default:
 			line[who+"_cpu_s_per_gb"] = round(cpu / gigabytes)
