@@ -1,11 +1,10 @@
 //! Clients that leave: what was asked for them is broken off at once, however it stood.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
-use tokio::net::TcpSocket;
-use tokio::sync::{Mutex, mpsc};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
 use super::{UP, before};
@@ -88,59 +87,37 @@ async fn a_client_that_stopped_reading_can_leave_too() {
     soon(&mut has_left, "the upstream works on for nobody").await;
 }
 
-/// An upstream that reads nothing of a request's body but pieces of 16 KiB, one for each message,
-/// and tells when the gateway is gone.
-async fn deaf() -> (Upstream, mpsc::Sender<()>, mpsc::Receiver<()>) {
+/// An upstream that reads nothing of a request's body, and tells when the gateway is gone.
+async fn deaf() -> (Upstream, mpsc::Receiver<()>) {
     let (left, has_left) = mpsc::channel(9);
-    let (take, taken) = mpsc::channel(9);
-    let taken = Arc::new(Mutex::new(taken));
     let upstream = Upstream::scripted(move |mut peer| {
-        let (left, taken) = (left.clone(), Arc::clone(&taken));
+        let left = left.clone();
         async move {
             peer.request_head().await;
-            let mut piece = vec![0; 1 << 14];
-            let mut taken = taken.lock().await;
-            let socket = &mut peer.connection.stream;
             // An end that is behind what was not read cannot be seen, a reset can.
-            while tokio::select! {
-                reset = socket.ready(Interest::ERROR) => reset.is_err(),
-                Some(()) = taken.recv() => true,
-            } {
-                assert!(socket.read(&mut piece).await.unwrap() > 0, "there is much to read");
-            }
+            peer.connection.stream.ready(Interest::ERROR).await.unwrap();
             left.send(()).await.unwrap();
         }
     })
     .await;
-    (upstream, take, has_left)
+    (upstream, has_left)
 }
 
-/// A client that sends as much of a body as anybody takes.
-async fn stopped(app: &App) -> Connection {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_send_buffer_size(1 << 12).unwrap();
-    let mut client = Connection::accepted(socket.connect(app.addr).await.unwrap());
+/// A client that has begun to send a body that nobody will take.
+async fn sending(app: &App) -> Connection {
+    let mut client = Connection::open(app.addr).await;
     let request = Request::post(&format!("{UP}/x")).claiming(1 << 30);
     client.send(request.head_bytes(app.addr)).await;
-    let piece = vec![b'x'; 1 << 14];
-    while timeout(Duration::from_secs(1), client.stream.write_all(&piece)).await.is_ok() {}
     client
-}
-
-/// Whether the peer's side has not yet taken all that was sent, as the kernel tells.
-pub fn waits(client: &Connection) -> bool {
-    let port = format!(":{:04X}", client.stream.local_addr().unwrap().port());
-    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
-    let mut lines = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let socket = lines.find(|fields| fields[1].ends_with(&port)).unwrap();
-    !socket[4].starts_with("00000000:")
 }
 
 #[tokio::test]
 async fn a_client_that_was_stopped_can_leave_too() {
-    let (upstream, _, mut has_left) = deaf().await;
+    let (upstream, mut has_left) = deaf().await;
     let app = before(&upstream.url("")).await;
-    let client = stopped(&app).await;
+    let mut client = sending(&app).await;
+    let piece = vec![b'x'; 1 << 14];
+    while timeout(Duration::from_secs(1), client.stream.write_all(&piece)).await.is_ok() {}
     client.stream.set_zero_linger().unwrap();
     drop(client);
     soon(&mut has_left, "the upstream is held for nobody").await;
@@ -148,15 +125,45 @@ async fn a_client_that_was_stopped_can_leave_too() {
 
 #[tokio::test]
 async fn the_end_of_a_stopped_client_is_seen_behind_what_nobody_reads() {
-    let (upstream, take, mut has_left) = deaf().await;
+    let (upstream, mut has_left) = deaf().await;
     let app = before(&upstream.url("")).await;
-    let client = stopped(&app).await;
-    // What waits on the client's own side hides its end. Once a little was taken it fits into
-    // the gateway's side, which is then full of what the upstream does not take.
-    while waits(&client) {
-        take.send(()).await.unwrap();
-        sleep(Duration::from_millis(20)).await;
+    let mut client = sending(&app).await;
+    let piece = vec![b'x'; 1 << 14];
+    // Until the gateway leaves the last of it where it is, with room for the end behind it.
+    while !is_left_unread(&client, Duration::from_millis(500)).await {
+        client.send(&piece).await;
     }
     drop(client);
     soon(&mut has_left, "the upstream is held for nobody").await;
+}
+
+/// Whether what the client has sent stays unread by its peer for so long.
+async fn is_left_unread(client: &Connection, time: Duration) -> bool {
+    let [own, peer] = [client.stream.local_addr(), client.stream.peer_addr()].map(Result::unwrap);
+    let until = Instant::now() + time;
+    while queues(peer, own).1 > 0 {
+        if Instant::now() > until {
+            return true;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    false
+}
+
+/// Whether the peer's side has not yet taken all that was sent.
+pub fn waits(client: &Connection) -> bool {
+    let [own, peer] = [client.stream.local_addr(), client.stream.peer_addr()].map(Result::unwrap);
+    queues(own, peer).0 > 0
+}
+
+/// The bytes that wait to be sent and to be read in this end of a connection, as the kernel tells.
+fn queues(local: SocketAddr, remote: SocketAddr) -> (u64, u64) {
+    let ports = [local, remote].map(|addr| format!(":{:04X}", addr.port()));
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let lines = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut ours =
+        lines.filter(|fields| fields[1].ends_with(&ports[0]) && fields[2].ends_with(&ports[1]));
+    let queues = ours.next().expect("a connection")[4].split_once(':').unwrap();
+    let bytes = |hex| u64::from_str_radix(hex, 16).unwrap();
+    (bytes(queues.0), bytes(queues.1))
 }
