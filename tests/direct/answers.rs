@@ -2,9 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    DIRECT, ask, asking, both, complete, open, opened, send, sent, settles_to, sha256_of, uploaded,
-};
+use super::{DIRECT, ask, asking, both, complete, open, opened, send, sent, sha256_of, uploaded};
 use crate::harness::App;
 use crate::harness::http::Request;
 use crate::harness::images;
@@ -45,7 +43,7 @@ async fn an_image_goes_straight_to_the_store() {
             height: 800,
         };
         expected.check(&told);
-        settles_to(&app, &["acme/customer/42/photo.jpg"]).await;
+        app.settles_to(&["acme/customer/42/photo.jpg"]).await;
         let (bytes, kind) = app.object("acme/customer/42/photo.jpg").await;
         assert!(bytes == image);
         assert!(kind.is_none_or(|kind| kind == "image/jpeg"));
@@ -133,7 +131,7 @@ async fn a_large_image_goes_in_parts() {
     assert_eq!(response.json()["width"], 4000);
     assert_eq!(complete(&app, &answer).await.status, 201);
     assert_eq!(sha256_of(&app, &response.json()["id"]).await, sha256(&image));
-    settles_to(&app, &["acme/customer/42/big.jpg"]).await;
+    app.settles_to(&["acme/customer/42/big.jpg"]).await;
     assert!(app.object("acme/customer/42/big.jpg").await.0 == image);
 }
 
@@ -148,7 +146,7 @@ async fn a_form_takes_it_too() {
     let response = complete(&app, &answer).await;
     assert_eq!(response.status, 201, "{}", response.text());
     assert_eq!(response.json()["contentType"], "image/gif");
-    settles_to(&app, &["acme/customer/42/a.gif"]).await;
+    app.settles_to(&["acme/customer/42/a.gif"]).await;
 }
 
 #[tokio::test]
@@ -159,7 +157,7 @@ async fn the_bytes_decide_what_it_is() {
         sent(&answer, &image).await;
         let response = complete(&app, &answer).await;
         assert_eq!(response.json()["contentType"], "image/webp", "{}", response.text());
-        settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg"]).await;
         if let Some(kind) = app.object("acme/customer/42/a.jpg").await.1 {
             assert_eq!(kind, "image/webp");
         }
@@ -204,7 +202,7 @@ async fn an_existing_image_is_replaced_or_not_as_the_settings_say() {
         );
         let id = other["uploadId"].as_str().unwrap();
         assert_eq!(ask("DELETE", id).send(app.addr).await.status, 204);
-        settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg"]).await;
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 
-use super::{asking, complete, connect, open, opened, sent, settles_to};
+use super::{asking, complete, connect, open, opened, sent};
 use crate::harness::App;
 use crate::harness::http::Request;
 use crate::harness::images;
@@ -48,7 +48,7 @@ async fn a_customers_erasure_ends_its_uploads() {
         let erased = Request::new("DELETE", &path).tenant("acme").send(app.addr).await;
         assert_eq!(erased.status, 200, "{}", erased.text());
         assert_eq!(complete(&app, &answer).await.status, 404);
-        settles_to(&app, &[]).await;
+        app.settles_to(&[]).await;
     }
 }
 
@@ -66,7 +66,7 @@ async fn a_client_that_leaves_while_it_sends_leaves_nothing() {
     assert_eq!(complete(&app, &answer).await.status, 409);
     sent(&answer, &image).await;
     assert_eq!(complete(&app, &answer).await.status, 201);
-    settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+    app.settles_to(&["acme/customer/42/a.jpg"]).await;
     assert_eq!(open(&app, &asking("b.jpg", &[])).await.status, 400);
 }
 
@@ -104,7 +104,7 @@ async fn a_completion_that_the_server_died_on_is_asked_for_again() {
             let path = format!("{images}/{}", completed["id"].as_str().unwrap());
             let record = Request::get(&path).tenant("acme").send(app.addr).await.json();
             assert_eq!((&record["version"], &record["size"]), (&1.into(), &image.len().into()));
-            settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+            app.settles_to(&["acme/customer/42/a.jpg"]).await;
             assert!(app.object("acme/customer/42/a.jpg").await.0 == image);
         }
     }
@@ -136,7 +136,7 @@ async fn a_completion_that_the_database_fails_on_is_settled() {
         }
         // Its name is free.
         super::uploaded(&app, "a.jpg", &images::jpeg(31, 20, 60_000)).await;
-        settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg"]).await;
     }
 }
 

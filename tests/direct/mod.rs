@@ -132,19 +132,6 @@ async fn sha256_of(app: &App, id: &Value) -> String {
     panic!("no SHA-256 is computed: {}", app.log_text());
 }
 
-/// Waits until the store has exactly these keys.
-async fn settles_to(app: &App, wanted: &[&str]) {
-    let mut keys = Vec::new();
-    for _ in 0..400 {
-        keys = app.keys().await;
-        if keys == wanted {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("the store has {keys:?}, not {wanted:?}: {}", app.log_text());
-}
-
 /// Opens a connection to where a URL leads.
 async fn connect(url: &Value) -> Connection {
     let (_, addr) = told(url, &json!("PUT"), &json!({}));

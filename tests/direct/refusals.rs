@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{DIRECT, ask, asking, both, complete, open, opened, send, sent, settles_to};
+use super::{DIRECT, ask, asking, both, complete, open, opened, send, sent};
 use crate::harness::App;
 use crate::harness::http::Request;
 use crate::harness::images;
@@ -63,7 +63,7 @@ async fn what_is_no_image_ends_the_upload() {
             sent(&answer, &bytes).await;
             assert_problem(&complete(&app, &answer).await, problem);
             assert_eq!(complete(&app, &answer).await.status, 404);
-            settles_to(&app, &[]).await;
+            app.settles_to(&[]).await;
         }
     }
 }
@@ -120,7 +120,7 @@ async fn what_others_have_copied_there_is_no_upload() {
     let copy = store.client().copy_object().bucket(bucket).key(&staged);
     copy.copy_source(format!("{bucket}/acme/customer/42/secret.jpg")).send().await.unwrap();
     assert_problem(&complete(&app, &answer).await, "upload-conflict");
-    settles_to(&app, &["acme/customer/42/secret.jpg"]).await;
+    app.settles_to(&["acme/customer/42/secret.jpg"]).await;
     assert_eq!(complete(&app, &answer).await.status, 404);
 }
 
@@ -131,7 +131,7 @@ async fn what_is_sent_again_behind_the_completion_changes_nothing() {
     let answer = opened(&app, &asking("a.jpg", &image)).await;
     sent(&answer, &image).await;
     let first = complete(&app, &answer).await;
-    settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+    app.settles_to(&["acme/customer/42/a.jpg"]).await;
     // The store still takes it, since it is signed; nobody looks at it any more.
     let other = images::jpeg(31, 20, 5000);
     assert_eq!(send(&answer, &other).await.status, 200);
@@ -143,5 +143,5 @@ async fn what_is_sent_again_behind_the_completion_changes_nothing() {
     sent(&answer, &image).await;
     assert_eq!(complete(&app, &answer).await.status, 201);
     assert_problem(&send(&answer, &other).await, "not-found");
-    settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+    app.settles_to(&["acme/customer/42/a.jpg"]).await;
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{ask, asking, both, complete, opened, send, sent, settles_to, told};
+use super::{ask, asking, both, complete, opened, send, sent, told};
 use crate::harness::App;
 use crate::harness::images;
 use crate::harness::text::sha256;
@@ -12,7 +12,7 @@ async fn cancel(app: &App, answer: &Value) {
     let id = answer["uploadId"].as_str().unwrap();
     assert_eq!(ask("DELETE", id).send(app.addr).await.status, 204);
     assert_eq!(ask("DELETE", id).send(app.addr).await.status, 404);
-    settles_to(app, &[]).await;
+    app.settles_to(&[]).await;
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn other_bytes_than_the_declared_are_refused_by_whoever_takes_them() {
         let other = images::jpeg(31, 20, 5000);
         let refused = send(&answer, &other).await;
         assert!((400..500).contains(&refused.status), "{}", refused.text());
-        settles_to(&app, &[]).await;
+        app.settles_to(&[]).await;
         sent(&answer, &image).await;
         let response = complete(&app, &answer).await;
         assert_eq!(response.json()["sha256"], sha256(&image), "{}", response.text());
@@ -96,7 +96,7 @@ async fn what_has_expired_is_refused() {
             let id = answer["uploadId"].as_str().unwrap();
             assert_eq!(ask("GET", id).send(app.addr).await.status, 404);
         }
-        settles_to(&app, &[]).await;
+        app.settles_to(&[]).await;
     }
 }
 
@@ -148,6 +148,6 @@ async fn other_bytes_than_the_declared_in_parts_are_found() {
         } else {
             crate::harness::problem::assert_problem(&response, "upload-conflict");
         }
-        settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg"]).await;
     }
 }

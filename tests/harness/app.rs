@@ -158,6 +158,19 @@ impl App {
         }
     }
 
+    /// Waits until the store has exactly these keys.
+    pub async fn settles_to(&self, wanted: &[&str]) {
+        let mut keys = Vec::new();
+        for _ in 0..400 {
+            keys = self.keys().await;
+            if keys == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the store has {keys:?}, not {wanted:?}: {}", self.log_text());
+    }
+
     /// The bytes of an object; in S3 its Content-Type too.
     pub async fn object(&self, key: &str) -> (Vec<u8>, Option<String>) {
         match self.bucket() {

@@ -118,16 +118,3 @@ async fn assert_image(app: &App, finished: &Response, name: &str, bytes: &[u8]) 
     assert_eq!(record["sha256"], sha256(bytes));
     assert!(app.object(&format!("acme/customer/42/{name}")).await.0 == bytes);
 }
-
-/// Waits until the store has exactly these keys.
-async fn settles_to(app: &App, wanted: &[&str]) {
-    let mut keys = Vec::new();
-    for _ in 0..400 {
-        keys = app.keys().await;
-        if keys == wanted {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("the store has {keys:?}, not {wanted:?}: {}", app.log_text());
-}

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{
     TUS, ask, assert_image, both, created, creation, metadata, offset, patch, patched, path_of,
-    settles_to,
 };
 use crate::harness::App;
 use crate::harness::http::Request;
@@ -46,7 +45,7 @@ async fn an_image_comes_in_pieces_of_any_size() {
         patched(app.addr, &path, begin, b"").await;
         let finished = patched(app.addr, &path, begin, &image[begin..]).await;
         assert_image(&app, &finished, "a.jpg", &image).await;
-        settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg"]).await;
     }
 }
 
@@ -67,7 +66,7 @@ async fn an_image_comes_with_its_creation() {
         assert_eq!(begun.header("upload-offset").as_deref(), Some("100"));
         let finished = patched(app.addr, &path_of(&begun), 100, &image[100..]).await;
         assert_image(&app, &finished, "b.jpg", &image).await;
-        settles_to(&app, &["acme/customer/42/a.jpg", "acme/customer/42/b.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg", "acme/customer/42/b.jpg"]).await;
     }
 }
 
@@ -130,7 +129,7 @@ async fn an_upload_is_terminated() {
             assert_eq!(ask(method, &path).send(app.addr).await.status, 404);
         }
         assert_problem(&patch(&path, 0, b"x").send(app.addr).await, "not-found");
-        settles_to(&app, &[]).await;
+        app.settles_to(&[]).await;
     }
 }
 
@@ -149,7 +148,7 @@ async fn an_upload_expires_when_nothing_comes() {
         assert_eq!(ask("HEAD", &never).send(app.addr).await.status, 404);
         tokio::time::sleep(Duration::from_secs(5)).await;
         assert_eq!(ask("HEAD", &path).send(app.addr).await.status, 404);
-        settles_to(&app, &[]).await;
+        app.settles_to(&[]).await;
     }
 }
 
@@ -178,7 +177,7 @@ async fn a_checksum_is_looked_at() {
                 assert_image(&app, &response, "a.jpg", &image).await;
             }
         }
-        settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg"]).await;
     }
 }
 
@@ -199,7 +198,7 @@ async fn bytes_that_were_damaged_on_their_way_are_not_taken_for_no_image() {
             patch(&path, 12, &damaged).header("Upload-Checksum", checksum("sha1", &damaged));
         assert_problem(&meant.send(app.addr).await, "image-invalid");
         assert_eq!(ask("HEAD", &path).send(app.addr).await.status, 404);
-        settles_to(&app, &[]).await;
+        app.settles_to(&[]).await;
     }
 }
 

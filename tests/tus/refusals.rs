@@ -1,8 +1,6 @@
 //! What is refused, and changes nothing.
 
-use super::{
-    TUS, ask, assert_image, both, created, creation, metadata, offset, patch, patched, settles_to,
-};
+use super::{TUS, ask, assert_image, both, created, creation, metadata, offset, patch, patched};
 use crate::harness::App;
 use crate::harness::http::Request;
 use crate::harness::images;
@@ -87,7 +85,7 @@ async fn a_wrong_patch_changes_nothing() {
         let finished = patched(app.addr, &path, 1000, &image[1000..]).await;
         assert_image(&app, &finished, "a.jpg", &image).await;
         assert_problem(&patch(&path, 1000, &image[1000..]).send(app.addr).await, "upload-conflict");
-        settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg"]).await;
     }
 }
 
@@ -100,7 +98,7 @@ async fn one_byte_more_than_the_length_is_refused() {
         let refused = patch(&path, 0, &image).chunked(1000).send(app.addr).await;
         assert_problem(&refused, "too-large");
         assert_eq!(ask("HEAD", &path).send(app.addr).await.status, 404);
-        settles_to(&app, &[]).await;
+        app.settles_to(&[]).await;
     }
 }
 
@@ -125,7 +123,7 @@ async fn what_is_no_image_ends_the_upload() {
                 };
                 assert_problem(&answer, problem);
                 assert_eq!(ask("HEAD", &path).send(app.addr).await.status, 404);
-                settles_to(&app, &[]).await;
+                app.settles_to(&[]).await;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ask, assert_image, created, offset, patch, patched, settles_to};
+use super::{ask, assert_image, created, offset, patch, patched};
 use crate::harness::App;
 use crate::harness::http::Connection;
 use crate::harness::images;
@@ -26,7 +26,7 @@ async fn pieces_go_to_either() {
     let finished = patched(one.addr, &path, 9 << 20, &image[9 << 20..]).await;
     assert_image(&other, &finished, "a.jpg", &image).await;
     assert_eq!(offset(other.addr, &path).await, image.len());
-    settles_to(&one, &["acme/customer/42/a.jpg"]).await;
+    one.settles_to(&["acme/customer/42/a.jpg"]).await;
 }
 
 #[tokio::test]
@@ -69,5 +69,5 @@ async fn the_other_goes_on_when_one_is_killed() {
     assert_eq!(from, (8 << 20) + 9);
     let finished = patched(other.addr, &path, from, &image[from..]).await;
     assert_image(&other, &finished, "a.jpg", &image).await;
-    settles_to(&other, &["acme/customer/42/a.jpg"]).await;
+    other.settles_to(&["acme/customer/42/a.jpg"]).await;
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ask, assert_image, both, created, offset, patch, patched, settles_to};
+use super::{ask, assert_image, both, created, offset, patch, patched};
 use crate::harness::App;
 use crate::harness::http::Connection;
 use crate::harness::images;
@@ -35,7 +35,7 @@ async fn what_has_come_of_a_broken_request_is_kept() {
         }
         let finished = patched(app.addr, &path, from, &image[from..]).await;
         assert_image(&app, &finished, "a.jpg", &image).await;
-        settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg"]).await;
     }
 }
 
@@ -71,7 +71,7 @@ async fn a_stalled_upload_is_terminated() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert_eq!(ask("DELETE", &path).send(app.addr).await.status, 204);
         assert!(matches!(stalled.response().await.status, 404 | 423));
-        settles_to(&app, &[]).await;
+        app.settles_to(&[]).await;
     }
 }
 
@@ -94,7 +94,7 @@ async fn an_upload_goes_on_after_a_kill() {
         assert!(from >= (8 << 20) + 77, "{from}");
         let finished = patched(app.addr, &path, from, &image[from..]).await;
         assert_image(&app, &finished, "a.jpg", &image).await;
-        settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+        app.settles_to(&["acme/customer/42/a.jpg"]).await;
     }
 }
 
@@ -139,7 +139,7 @@ async fn an_upload_whose_end_the_server_died_on_ends_all_the_same() {
             let from = free(&app, &path).await;
             let finished = patched(app.addr, &path, from, &image[from..]).await;
             assert_image(&app, &finished, "a.jpg", &image).await;
-            settles_to(&app, &["acme/customer/42/a.jpg"]).await;
+            app.settles_to(&["acme/customer/42/a.jpg"]).await;
         }
     }
 }
