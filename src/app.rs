@@ -2,6 +2,7 @@
 
 mod listener;
 mod maintenance;
+mod served;
 mod stopper;
 mod sweep;
 
@@ -17,14 +18,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     listener::{bind, serve},
+    served::{Background, Consumers},
     sweep::sweep,
 };
 pub use self::{maintenance::Maintenance, stopper::Stopper};
 use crate::{
-    consumers::{
-        self,
-        records::{Hasher, Reconciler, Records},
-    },
+    consumers::{self, records::Records},
     database::{self, Database, Migration, Role},
     edge::Cors,
     gateway::{
@@ -88,12 +87,8 @@ impl From<Invalid> for Error {
 /// What all workers of a listener share.
 #[derive(Clone)]
 struct Shared {
-    /// None where the consumers module is not served.
-    uploads: Option<web::Data<consumers::Uploads>>,
-    images: Option<web::Data<consumers::Images>>,
-    direct: Option<web::Data<consumers::DirectUploads>>,
-    links: Option<web::Data<consumers::Links>>,
-    resumable: Option<web::Data<consumers::ResumableUploads>>,
+    /// None where the module is not served.
+    consumers: Option<Consumers>,
     readiness: web::Data<Readiness>,
     gateway: Gateway,
     cors: Option<Arc<Cors>>,
@@ -111,8 +106,7 @@ struct Shared {
 pub struct Application {
     server: Server,
     storage: SharedStorage,
-    reconciler: Option<Reconciler>,
-    hasher: Option<Hasher>,
+    background: Option<Background>,
     registry: Arc<Registry>,
     stopper: Stopper,
 }
@@ -140,41 +134,16 @@ impl Application {
         } else {
             None
         };
-        let images = settings.consumers.images.clone();
-        let memory = usize::try_from(images.upload_memory.as_u64()).unwrap_or(usize::MAX);
-        let budget = Budget::new(memory);
+        let memory = settings.consumers.images.upload_memory.as_u64();
+        let budget = Budget::new(usize::try_from(memory).unwrap_or(usize::MAX));
         let storage = settings.storage.build(Arc::clone(&budget)).await?;
-        let work = TaskTracker::new();
-        let records = database
-            .clone()
-            .filter(|_| settings.serve_consumers())
-            .map(|database| Records::new(database, Role::Server, settings.quotas));
-        let reconciler =
-            records.clone().map(|records| Reconciler::new(records, Arc::clone(&storage)));
-        let images_read = records.clone().zip(reconciler.clone()).map(|(records, reconciler)| {
-            let (storage, commits) = (Arc::clone(&storage), work.clone());
-            web::Data::new(consumers::Images::new(storage, records, reconciler, commits))
+        let (work, cut) = (TaskTracker::new(), CancellationToken::new());
+        let served = database.clone().filter(|_| settings.serve_consumers()).map(|database| {
+            let records = Records::new(database, Role::Server, settings.quotas);
+            let (of_work, of_cut) = (work.clone(), cut.clone());
+            Consumers::new(&settings.consumers, &storage, records, budget, of_work, of_cut)
         });
-        let signer = records.clone().map(|records| Arc::new(consumers::Signer::new(records)));
-        let hasher = records.clone().map(|records| Hasher::new(records, Arc::clone(&storage)));
-        let uploads = records.map(|records| {
-            let storage = Arc::clone(&storage);
-            web::Data::new(consumers::Uploads::new(storage, records, budget, work.clone(), images))
-        });
-        let cut = CancellationToken::new();
-        let resumable = uploads.clone().map(|uploads| {
-            let expire_after = settings.consumers.resumable_uploads.expire_after;
-            let (uploads, cut) = (uploads.into_inner(), cut.clone());
-            web::Data::new(consumers::ResumableUploads::new(uploads, expire_after, cut))
-        });
-        let links = images_read.clone().zip(signer.clone()).map(|(images, signer)| {
-            web::Data::new(consumers::Links::new(images.into_inner(), signer))
-        });
-        let direct = uploads.clone().zip(signer).map(|(uploads, signer)| {
-            let expire_after = settings.consumers.direct_uploads.expire_after;
-            let uploads = uploads.into_inner();
-            web::Data::new(consumers::DirectUploads::new(uploads, signer, expire_after))
-        });
+        let (consumers, background) = served.unzip();
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
         let draining = CancellationToken::new();
@@ -182,11 +151,7 @@ impl Application {
         let (auth, limits) = (&settings.auth, &settings.rate_limits);
         let checks = Checks::new(auth, limits, trusted.clone(), database.clone()).await?;
         let shared = Shared {
-            uploads,
-            images: images_read,
-            direct,
-            links,
-            resumable,
+            consumers,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database)),
             gateway: Gateway::new(
                 gateway::PREFIX,
@@ -226,14 +191,14 @@ impl Application {
             server: server.handle(),
             listeners: listeners.into(),
             storage: Arc::clone(&storage),
-            reconciler: reconciler.clone(),
+            reconciler: background.as_ref().map(|background| background.reconciler.clone()),
             settled: CancellationToken::new(),
             shared,
             drain_delay: settings.server.drain_delay,
             timeout,
         };
         announce(address, consumers_address);
-        Ok(Self { server, storage, reconciler, hasher, registry, stopper })
+        Ok(Self { server, storage, background, registry, stopper })
     }
 
     /// The services table that requests are routed by.
@@ -251,11 +216,10 @@ impl Application {
     /// # Errors
     /// When the server fails.
     pub async fn run(self) -> io::Result<()> {
-        actix_rt::spawn(sweep(self.storage, self.reconciler.clone()));
-        if let Some(reconciler) = self.reconciler {
+        let reconciler = self.background.as_ref().map(|background| background.reconciler.clone());
+        actix_rt::spawn(sweep(self.storage, reconciler));
+        if let Some(Background { reconciler, hasher }) = self.background {
             actix_rt::spawn(reconciler.run(self.stopper.settled.clone()));
-        }
-        if let Some(hasher) = self.hasher {
             actix_rt::spawn(hasher.run(self.stopper.settled.clone()));
         }
         self.server.await

@@ -18,7 +18,6 @@ use tokio::net::TcpSocket;
 use super::{Error, MODULES, Shared};
 use crate::{
     connection::{ClientStream, Exchange, Limits},
-    consumers,
     edge::{self, Edge, Labels},
     gateway::Admission,
     operations,
@@ -128,20 +127,11 @@ fn app(
     >,
 > {
     let mut app = App::new();
-    if let Some(uploads) = shared.uploads {
-        app = app.app_data(uploads);
-    }
-    if let Some(images) = shared.images {
-        app = app.app_data(images);
-    }
     if let Some(cors) = shared.cors {
         app = app.app_data(web::Data::from(cors));
     }
-    if let (Some(direct), Some(links)) = (shared.direct, shared.links) {
-        app = app.app_data(direct).app_data(links).configure(consumers::signed_routes);
-    }
-    if let Some(resumable) = shared.resumable {
-        app = app.app_data(resumable);
+    if let Some(consumers) = shared.consumers {
+        app = app.configure(|config| consumers.configure(config));
     }
     app.app_data(shared.readiness)
         .configure(operations::routes)
