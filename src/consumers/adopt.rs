@@ -225,9 +225,7 @@ impl Adopter {
             let what = format!("The image has {pixels} pixels; at most {most} are allowed.");
             return Ok(Err(Reason::Invalid(what)));
         }
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(hash.finish().as_ref());
-        Ok(Ok(Seen { image_type, dimensions, size, sha256 }))
+        Ok(Ok(Seen { image_type, dimensions, size, sha256: storage::finished(hash) }))
     }
 
     /// Makes the record, while nobody else changes the object, if it still is what was read.

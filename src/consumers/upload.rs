@@ -270,8 +270,7 @@ impl Incoming {
     ) -> Result<Image, Error> {
         let (image_type, dimensions) = self.inspector.finish()?;
         let upload = self.upload.take().ok_or(Error::ImageUnsupported)?;
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(self.hash.finish().as_ref());
+        let sha256 = storage::finished(self.hash);
         let new = NewImage {
             customer: customer.as_str().to_owned(),
             display_name: display_name.unwrap_or(self.name).as_str().to_owned(),
@@ -388,6 +387,29 @@ impl Uploads {
             }
         };
         commit_recorded(intent, upload, new, check, commit, unstage)
+    }
+
+    /// Lets a session go that a request failed on; with `ends`, ends it, since nothing but other
+    /// bytes would do.
+    ///
+    /// # Errors
+    /// When the store or the database fails.
+    pub(super) async fn give_back(
+        &self,
+        session: &Session,
+        intent: &Intent,
+        error: &Error,
+        ends: bool,
+    ) -> Result<(), Error> {
+        if ends {
+            // The store's reference may have been written down since the session was read.
+            let session = self.records.session(&session.tenant, session.id).await?;
+            records::discard(&self.storage, &session, intent).await?;
+        } else if !matches!(error, Error::Storage(error) if error.may_take_effect()) {
+            intent.release().await?;
+        }
+        // Otherwise what came of a commit has to be found out first.
+        Ok(())
     }
 
     /// Runs `work` as a task of its own, which a shutdown waits for, whoever leaves.

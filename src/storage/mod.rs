@@ -110,8 +110,7 @@ pub trait Storage: Send + Sync {
             while let Some(bytes) = body.try_next().await? {
                 hash.update(&bytes);
             }
-            let hash = hash.finish().as_ref().try_into();
-            hash.map_err(|e| Error::new(ErrorKind::Internal, "SHA-256").because(e))
+            Ok(finished(hash))
         })
     }
 
@@ -298,6 +297,13 @@ pub struct Commit {
     pub sha256: Option<[u8; 32]>,
     /// Fail with [`ErrorKind::AlreadyExists`] if the key has an object already.
     pub if_absent: bool,
+}
+
+/// What a SHA-256 of all bytes comes to.
+pub fn finished(hash: digest::Context) -> [u8; 32] {
+    let mut sha256 = [0; 32];
+    sha256.copy_from_slice(hash.finish().as_ref());
+    sha256
 }
 
 /// A SHA-256 in lower-case hexadecimal digits.

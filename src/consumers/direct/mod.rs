@@ -221,20 +221,14 @@ impl DirectUploads {
         intent: Arc<Intent>,
         conditions: Conditions,
     ) -> Result<Image, Error> {
-        let (storage, records) = (&self.uploads.storage, &self.uploads.records);
         let completed = self.make_image(&session, &intent, conditions).await;
         match &completed {
-            Ok(image) => {
-                if image.sha256.is_none() {
-                    records.wake_hasher();
-                }
+            Ok(image) if image.sha256.is_none() => self.uploads.records.wake_hasher(),
+            Ok(_) => {}
+            Err(error) => {
+                let ends = error.is_of_the_bytes();
+                self.uploads.give_back(&session, &intent, error, ends).await?;
             }
-            Err(error) if error.is_of_the_bytes() => {
-                records::discard(storage, &session, &intent).await?;
-            }
-            // What came of it has to be found out first.
-            Err(Error::Storage(error)) if error.may_take_effect() => {}
-            Err(_) => intent.release().await?,
         }
         completed
     }

@@ -60,8 +60,7 @@ impl DirectUploads {
             hash.update(&chunk);
             upload.write(chunk).await?;
         }
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(hash.finish().as_ref());
+        let sha256 = storage::finished(hash);
         if session.length != Some(size) {
             return Err(Error::LinkTerms);
         }

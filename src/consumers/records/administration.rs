@@ -59,6 +59,7 @@ impl Records {
         self.among(SQL, names).await
     }
 
+    /// What this query of one column finds, with the names in place of its `{}`.
     pub(super) async fn among(
         &self,
         sql: &'static str,
@@ -77,7 +78,7 @@ impl Records {
                         query = query.bind(name);
                     }
                     let rows = query.fetch_all(connection).await?;
-                    rows.iter().map(|row| Ok(row.try_get("stored_name")?)).collect()
+                    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
                 })
             });
             let rows: Vec<String> = rows.await?;

@@ -34,6 +34,10 @@ impl Reconciler {
         if !self.records.is_server() {
             return Ok(Duration::MAX);
         }
+        let next = self.records.next_expiry().await?.unwrap_or(LOOK);
+        if !next.is_zero() {
+            return Ok(next.min(LOOK));
+        }
         let expired = self.records.expired(PASS).await?;
         let more = expired.len() as u64 == PASS;
         let ended = stream::iter(expired).map(|session| async move {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Records, Result,
-    image::{self, Image, millis},
+    image::{self, Image, millis, signed},
 };
 use crate::{
     problem,
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_secs(60);
 /// Younger images of other processes are left to those.
 const OTHERS_AFTER: Duration = Duration::from_secs(120);
 /// Images that are looked up at once.
-const PAGE: i64 = 20;
+const PAGE: usize = 20;
 
 impl Records {
     /// Lets the hasher look for images without a SHA-256.
@@ -26,14 +26,15 @@ impl Records {
         self.0.unhashed.notify_one();
     }
 
-    async fn unhashed(&self, older_than: Duration, but: &[String]) -> Result<Vec<Image>> {
+    /// The oldest of them, `most` at once.
+    async fn unhashed(&self, older_than: Duration, most: usize) -> Result<Vec<Image>> {
         const SQL: &str = concat!(
             "SELECT ",
             image::columns!(),
             " FROM images WHERE sha256 IS NULL AND updated_at <= $1 ORDER BY updated_at LIMIT $2"
         );
         let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
-        let most = PAGE + i64::try_from(but.len()).unwrap_or_default();
+        let most = signed(most as u64);
         self.read(move |connection| {
             Box::pin(async move {
                 let query = sqlx::query(SQL).bind(millis(before)).bind(most);
@@ -99,7 +100,7 @@ impl Hasher {
         // Those that cannot be read now are left for another time.
         let mut failed: Vec<String> = Vec::new();
         loop {
-            let images = self.records.unhashed(older_than, &failed).await?;
+            let images = self.records.unhashed(older_than, PAGE + failed.len()).await?;
             let is_new = |image: &&Image| !failed.contains(&image.upload.to_string());
             let images: Vec<_> = images.iter().filter(is_new).cloned().collect();
             if images.is_empty() || failed.len() > 1000 {

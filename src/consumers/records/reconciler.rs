@@ -3,8 +3,6 @@
 
 use std::time::{Duration, SystemTime};
 
-use aws_lc_rs::digest;
-use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +12,7 @@ use super::{
 };
 use crate::{
     problem,
-    storage::{self, ErrorKind, Head, ObjectKey, Read, SharedStorage, Stored},
+    storage::{self, ErrorKind, Head, ObjectKey, SharedStorage, Stored},
 };
 
 /// How often an idle server on SQLite looks, where nothing comes from other processes but commands.
@@ -241,8 +239,8 @@ impl Reconciler {
         if head.size != size {
             return Ok(false);
         }
-        match self.sha256(key, &head.etag).await {
-            Ok(found) => Ok(found == sha256),
+        match self.storage.sha256(key, &head.etag).await {
+            Ok(found) => Ok(storage::hex(&found) == sha256),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
         }
@@ -270,19 +268,6 @@ impl Reconciler {
             (_, Some(sha256)) => self.has_bytes(&left.key, head, size, sha256).await,
             (_, None) => Ok(false),
         }
-    }
-
-    async fn sha256(&self, key: &ObjectKey, etag: &str) -> storage::Result<String> {
-        let how = Read { range: None, if_match: Some(etag.to_owned()) };
-        let mut reading = self.storage.read(key, how).await?;
-        let mut hash = digest::Context::new(&digest::SHA256);
-        while let Some(chunk) = reading.body.next().await {
-            let chunk: Bytes = chunk?;
-            hash.update(&chunk);
-        }
-        let mut sha256 = [0; 32];
-        sha256.copy_from_slice(hash.finish().as_ref());
-        Ok(storage::hex(&sha256))
     }
 
     /// Waits until no change of this name is under way, and settles what is left of one, so that

@@ -246,7 +246,7 @@ impl Records {
 
     /// Those of these ids that are sessions'.
     pub(super) async fn are_sessions(&self, ids: &[String]) -> Result<HashSet<String>> {
-        const SQL: &str = "SELECT id AS stored_name FROM sessions WHERE id IN ({})";
+        const SQL: &str = "SELECT id FROM sessions WHERE id IN ({})";
         self.among(SQL, ids).await
     }
 
@@ -261,9 +261,11 @@ impl Records {
         Ok(expired)
     }
 
-    /// How long until the next session expires.
+    /// How long until the next session expires, or what one has become is forgotten.
     pub(super) async fn next_expiry(&self) -> Result<Option<Duration>> {
-        const SQL: &str = "SELECT MIN(expires_at) AS next FROM sessions";
+        const SQL: &str = "\
+            SELECT MIN(expires_at) AS next FROM (SELECT MIN(expires_at) AS expires_at FROM sessions \
+            UNION ALL SELECT MIN(expires_at) AS expires_at FROM finished) AS either";
         let next = self.read(move |connection| {
             Box::pin(async move {
                 let row = sqlx::query(SQL).fetch_one(connection).await?;

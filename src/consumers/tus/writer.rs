@@ -120,18 +120,9 @@ async fn settle<T>(
     error: Error,
 ) -> Result<T, Error> {
     let is_gone = matches!(&error, Error::Storage(e) if e.kind() == ErrorKind::NotFound);
-    if error.is_of_the_bytes() || is_gone {
-        // The store's reference may have been written down since the session was read.
-        let records = &resumable.uploads.records;
-        let session = records.session(&session.tenant, session.id).await?;
-        records::discard(&resumable.uploads.storage, &session, intent).await?;
-        return Err(if is_gone { records::Error::NotFound.into() } else { error });
-    }
-    // What came of a commit may have to be found out first.
-    if !matches!(&error, Error::Storage(e) if e.may_take_effect()) {
-        intent.release().await?;
-    }
-    Err(error)
+    let ends = is_gone || error.is_of_the_bytes();
+    resumable.uploads.give_back(session, intent, &error, ends).await?;
+    Err(if is_gone { records::Error::NotFound.into() } else { error })
 }
 
 /// Why no more comes.
