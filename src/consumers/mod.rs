@@ -5,6 +5,7 @@
 
 pub mod adopt;
 mod body;
+mod commit;
 mod direct;
 mod error;
 mod handlers;

@@ -8,21 +8,19 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::{
     error::Error,
     image::{self, Dimensions, ImageType, Inspector},
-    images::{check_writing, conditional::Conditions},
+    images::conditional::Conditions,
     multipart::{self, Limits, Multipart},
     names::{CustomerId, FileName, image_key},
-    records::{self, Check, ExpectedSize, Image, Intent, NewImage, Records, Session, Settling},
-    settings::{ImageSettings, OnConflict},
+    records::{ExpectedSize, Image, Intent, NewImage, Records},
+    settings::ImageSettings,
 };
 use crate::{
-    fault,
-    storage::{self, Budget, Commit, Journal, NewObject, ObjectKey, SharedStorage, Upload},
+    storage::{self, Budget, Journal, NewObject, ObjectKey, SharedStorage, Upload},
     tenant::TenantId,
 };
 
@@ -33,7 +31,7 @@ pub struct Uploads {
     pub(super) budget: Arc<Budget>,
     pub(super) commits: TaskTracker,
     accept: Vec<ImageType>,
-    settings: ImageSettings,
+    pub(super) settings: ImageSettings,
 }
 
 impl Uploads {
@@ -302,131 +300,7 @@ pub(super) fn target(
     Ok((name, key))
 }
 
-/// Whether an upload may take the place of what has its name.
-fn check_target(
-    conditions: &Conditions,
-    on_conflict: OnConflict,
-    old: Option<&Image>,
-) -> records::Result<()> {
-    check_writing(conditions, old)?;
-    match (on_conflict, old) {
-        (OnConflict::Reject, Some(_)) => Err(records::Error::Taken),
-        _ => Ok(()),
-    }
-}
-
-/// The last step of an upload: its intent, its object, its record.
-async fn commit_recorded(
-    intent: Arc<Intent>,
-    upload: Box<dyn Upload>,
-    new: NewImage,
-    check: Check,
-    commit: Commit,
-    unstage: impl Future<Output = Result<(), Settling>>,
-) -> Result<Image, Error> {
-    let prepared = intent.prepare(new, check).await?;
-    fault::point("commit.prepared");
-    let stored = match intent.while_held(upload.finish(commit)).await? {
-        Ok(stored) => stored,
-        Err(error) => {
-            // Else it has to be found out what came of it.
-            if !error.may_take_effect() {
-                intent.give_up().await?;
-            }
-            return Err(error.into());
-        }
-    };
-    fault::point("commit.stored");
-    // Before the record: what dies in between is settled, and nothing of it left.
-    unstage.await.map_err(|error| match error {
-        Settling::Storage(error) => error.with_possible_effect(true).into(),
-        Settling::Records(error) => Error::from(error),
-    })?;
-    let image = intent.complete(prepared, stored).await?;
-    fault::point("commit.recorded");
-    Ok(image)
-}
-
 impl Uploads {
-    /// Looks early whether an upload of at least `least` bytes could be kept under `key`: by the
-    /// quota, by what has the name, and by the request's conditions. The commit looks again.
-    pub(super) async fn check_early(
-        &self,
-        tenant: &TenantId,
-        key: &ObjectKey,
-        least: u64,
-        conditions: &Conditions,
-    ) -> Result<(), Error> {
-        self.records.check_room(tenant, key, least).await?;
-        if !conditions.is_empty() || self.settings.on_conflict == OnConflict::Reject {
-            let old = self.records.named(key).await?;
-            check_target(conditions, self.settings.on_conflict, old.as_ref())?;
-        }
-        Ok(())
-    }
-
-    /// The last step of an upload, of which all bytes are there and checked. Once its object is in
-    /// its place, nothing of it needs to be staged.
-    pub(super) fn commit(
-        &self,
-        intent: Arc<Intent>,
-        upload: Box<dyn Upload>,
-        new: NewImage,
-        conditions: Conditions,
-        sha256: Option<[u8; 32]>,
-        staged: Option<&Session>,
-    ) -> impl Future<Output = Result<Image, Error>> + Send + use<> {
-        let on_conflict = self.settings.on_conflict;
-        let check: Check = Arc::new(move |old| check_target(&conditions, on_conflict, old));
-        let commit = Commit { sha256, if_absent: on_conflict == OnConflict::Reject };
-        let (storage, staged) = (Arc::clone(&self.storage), staged.cloned());
-        let unstage = async move {
-            match staged {
-                Some(session) => records::unstage(&storage, &session).await,
-                None => Ok(()),
-            }
-        };
-        commit_recorded(intent, upload, new, check, commit, unstage)
-    }
-
-    /// Lets a session go that a request failed on; with `ends`, ends it, since nothing but other
-    /// bytes would do.
-    ///
-    /// # Errors
-    /// When the store or the database fails.
-    pub(super) async fn give_back(
-        &self,
-        session: &Session,
-        intent: &Intent,
-        error: &Error,
-        ends: bool,
-    ) -> Result<(), Error> {
-        if ends {
-            // The store's reference may have been written down since the session was read.
-            let session = self.records.session(&session.tenant, session.id).await?;
-            records::discard(&self.storage, &session, intent).await?;
-        } else if !matches!(error, Error::Storage(error) if error.may_take_effect()) {
-            intent.release().await?;
-        }
-        // Otherwise what came of a commit has to be found out first.
-        Ok(())
-    }
-
-    /// Runs `work` as a task of its own, which a shutdown waits for, whoever leaves.
-    pub(super) async fn carry_out<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let (done, outcome) = oneshot::channel();
-        // In a box, since a task is moved a few times.
-        let work = Box::pin(work);
-        self.commits.spawn(async move {
-            // The client may be gone; then nobody waits for the outcome.
-            let _ = done.send(work.await);
-        });
-        outcome.await.map_err(|_| Error::CommitLost)?
-    }
-
     /// Whether what is known of an image so far is taken in.
     pub(super) fn check_known(&self, inspector: &Inspector) -> Result<(), Error> {
         match inspector.image_type() {

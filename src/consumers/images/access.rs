@@ -6,7 +6,6 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
@@ -17,6 +16,7 @@ use super::{
 };
 use crate::{
     consumers::{
+        commit::carry_out,
         error::Error,
         records::{
             self, Check, ExpectedSize, Filter, Image, Intent, Position, Reconciler, Records,
@@ -201,7 +201,8 @@ impl Images {
     /// As [`Images::delete`].
     pub(super) async fn remove(&self, image: Image, check: Check) -> Result<(), Error> {
         let intent = self.records.intent(&image.tenant, &image.key, ExpectedSize::default());
-        self.carry_out(delete_recorded(intent, Arc::clone(&self.storage), image, check)).await
+        let deletion = delete_recorded(intent, Arc::clone(&self.storage), image, check);
+        carry_out(&self.commits, deletion).await
     }
 
     /// Deletes the object of this name of the tenant's, which no record tells of. Once begun, it
@@ -216,21 +217,8 @@ impl Images {
         key: ObjectKey,
     ) -> Result<(), Error> {
         let intent = self.records.intent(tenant, &key, ExpectedSize::default());
-        self.carry_out(delete_stray(intent, Arc::clone(&self.storage), key)).await
-    }
-
-    /// Runs a change as a task of its own, which a shutdown waits for.
-    async fn carry_out<F>(&self, change: F) -> Result<(), Error>
-    where
-        F: Future<Output = Result<(), Error>> + Send + 'static,
-    {
-        let (done, outcome) = oneshot::channel();
-        let task = Box::pin(change);
-        self.commits.spawn(async move {
-            // The client may be gone; then nobody waits for the outcome.
-            let _ = done.send(task.await);
-        });
-        outcome.await.map_err(|_| Error::CommitLost)?
+        let deletion = delete_stray(intent, Arc::clone(&self.storage), key);
+        carry_out(&self.commits, deletion).await
     }
 
     pub(super) fn storage(&self) -> &SharedStorage {

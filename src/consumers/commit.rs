@@ -1,0 +1,163 @@
+//! The last step of every upload, however its bytes came: whether it may take place, its object, its
+//! record; and what becomes of a session whose request failed.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::{
+    error::Error,
+    images::{check_writing, conditional::Conditions},
+    records::{self, Check, Image, Intent, NewImage, Session, Settling},
+    settings::OnConflict,
+    upload::Uploads,
+};
+use crate::{
+    fault,
+    storage::{Commit, ObjectKey, Upload},
+    tenant::TenantId,
+};
+
+impl Uploads {
+    /// Looks early whether an upload of at least `least` bytes could be kept under `key`: by the
+    /// quota, by what has the name, and by the request's conditions. The commit looks again.
+    pub(super) async fn check_early(
+        &self,
+        tenant: &TenantId,
+        key: &ObjectKey,
+        least: u64,
+        conditions: &Conditions,
+    ) -> Result<(), Error> {
+        self.records.check_room(tenant, key, least).await?;
+        if !conditions.is_empty() || self.settings.on_conflict == OnConflict::Reject {
+            let old = self.records.named(key).await?;
+            check_target(conditions, self.settings.on_conflict, old.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// The last step of an upload, of which all bytes are there and checked. Once its object is in
+    /// its place, nothing of it needs to be staged.
+    pub(super) fn commit(
+        &self,
+        intent: Arc<Intent>,
+        upload: Box<dyn Upload>,
+        new: NewImage,
+        conditions: Conditions,
+        sha256: Option<[u8; 32]>,
+        staged: Option<&Session>,
+    ) -> impl Future<Output = Result<Image, Error>> + Send + use<> {
+        let on_conflict = self.settings.on_conflict;
+        let check: Check = Arc::new(move |old| check_target(&conditions, on_conflict, old));
+        let commit = Commit { sha256, if_absent: on_conflict == OnConflict::Reject };
+        let (storage, staged) = (Arc::clone(&self.storage), staged.cloned());
+        let unstage = async move {
+            match staged {
+                Some(session) => records::unstage(&storage, &session).await,
+                None => Ok(()),
+            }
+        };
+        commit_recorded(intent, upload, new, check, commit, unstage)
+    }
+
+    /// Lets a session go that a request failed on; with `ends`, ends it, since nothing but other
+    /// bytes would do.
+    ///
+    /// # Errors
+    /// When the store or the database fails.
+    pub(super) async fn give_back(
+        &self,
+        session: &Session,
+        intent: &Intent,
+        error: &Error,
+        ends: bool,
+    ) -> Result<(), Error> {
+        if ends {
+            // The store's reference may have been written down since the session was read.
+            let session = self.records.session(&session.tenant, session.id).await?;
+            records::discard(&self.storage, &session, intent).await?;
+        } else if !matches!(error, Error::Storage(error) if error.may_take_effect()) {
+            intent.release().await?;
+        }
+        // Otherwise what came of a commit has to be found out first.
+        Ok(())
+    }
+
+    /// Runs `work` as a task of its own, which a shutdown waits for, whoever leaves.
+    pub(super) fn carry_out<T: Send + 'static, W>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, Error>> + use<T, W>
+    where
+        W: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        carry_out(&self.commits, work)
+    }
+}
+
+/// Runs `work` as a task of its own, one of `commits`; what is returned waits for what comes of it.
+///
+/// # Errors
+/// What `work` says; [`Error::CommitLost`] where it ended without saying anything.
+pub(super) fn carry_out<T: Send + 'static, W>(
+    commits: &TaskTracker,
+    work: W,
+) -> impl Future<Output = Result<T, Error>> + use<T, W>
+where
+    W: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let (done, outcome) = oneshot::channel();
+    // In a box, since a task is moved a few times.
+    let work = Box::pin(work);
+    commits.spawn(async move {
+        // The client may be gone; then nobody waits for the outcome.
+        let _ = done.send(work.await);
+    });
+    async { outcome.await.map_err(|_| Error::CommitLost)? }
+}
+
+/// Whether an upload may take the place of what has its name.
+fn check_target(
+    conditions: &Conditions,
+    on_conflict: OnConflict,
+    old: Option<&Image>,
+) -> records::Result<()> {
+    check_writing(conditions, old)?;
+    match (on_conflict, old) {
+        (OnConflict::Reject, Some(_)) => Err(records::Error::Taken),
+        _ => Ok(()),
+    }
+}
+
+/// The last step of an upload: its intent, its object, its record.
+async fn commit_recorded(
+    intent: Arc<Intent>,
+    upload: Box<dyn Upload>,
+    new: NewImage,
+    check: Check,
+    commit: Commit,
+    unstage: impl Future<Output = Result<(), Settling>>,
+) -> Result<Image, Error> {
+    let prepared = intent.prepare(new, check).await?;
+    fault::point("commit.prepared");
+    let stored = match intent.while_held(upload.finish(commit)).await? {
+        Ok(stored) => stored,
+        Err(error) => {
+            // Else it has to be found out what came of it.
+            if !error.may_take_effect() {
+                intent.give_up().await?;
+            }
+            return Err(error.into());
+        }
+    };
+    fault::point("commit.stored");
+    // Before the record: what dies in between is settled, and nothing of it left.
+    unstage.await.map_err(|error| match error {
+        Settling::Storage(error) => error.with_possible_effect(true).into(),
+        Settling::Records(error) => Error::from(error),
+    })?;
+    let image = intent.complete(prepared, stored).await?;
+    fault::point("commit.recorded");
+    Ok(image)
+}
