@@ -82,8 +82,10 @@ async fn ranges(subject: &Subject) {
         assert!(reading.collect().await.unwrap() == wanted, "{range:?}");
     }
     let beyond = |range: Range<u64>| Read { range: Some(range), if_match: None };
-    let changed = subject.read(key, beyond(size..size + 1)).await.unwrap_err();
-    assert_eq!(changed, ErrorKind::Changed, "it must have been longer before");
+    for longer in [size..size + 1, size - 1..size + 1, 0..size + 1] {
+        let changed = subject.read(key, beyond(longer)).await.unwrap_err();
+        assert_eq!(changed, ErrorKind::Changed, "it must have been longer before");
+    }
     for empty in [0..0, 7..7] {
         let refused = subject.read(key, beyond(empty)).await.unwrap_err();
         assert_eq!(refused, ErrorKind::Internal);

@@ -73,7 +73,7 @@ impl DirectUploads {
         let terms = PutTerms {
             size: session.length.unwrap_or_default(),
             content_type: content_type.clone(),
-            sha256: session.sha256.as_deref().and_then(unhex),
+            sha256: session.declared(),
             upload: session.id,
         };
         let key = session.staging()?;
@@ -129,12 +129,4 @@ impl DirectUploads {
         }
         Ok(parts)
     }
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(bytes)
 }

@@ -33,7 +33,7 @@ use super::{
     upload::{Uploads, target},
 };
 use crate::{
-    storage::{Commit, ErrorKind, NewObject, Staged},
+    storage::{Commit, ErrorKind, NewObject, Reading, Staged},
     tenant::TenantId,
 };
 
@@ -112,9 +112,12 @@ impl DirectUploads {
         let declared = ImageType::from_content_type(&asked.content_type);
         self.uploads.check_image(declared.ok_or(Error::ImageUnsupported)?, None)?;
         self.uploads.check_early(tenant, &key, asked.size, conditions).await?;
-        let session = Session {
+        let way = if asked.form { Way::Form } else { Way::Direct };
+        let in_parts =
+            presigner.filter(|presigner| way == Way::Direct && asked.size > presigner.part_size());
+        let mut session = Session {
             id: Uuid::now_v7(),
-            way: if asked.form { Way::Form } else { Way::Direct },
+            way,
             tenant: tenant.clone(),
             customer: customer.as_str().to_owned(),
             key,
@@ -126,21 +129,18 @@ impl DirectUploads {
             state: None,
             metadata: None,
             staged: None,
-            is_held: true,
+            is_held: in_parts.is_some(),
             expires_at: SystemTime::now() + self.valid_for,
         };
-        let (intent, mut session) =
-            (self.uploads.records.open_session(session.clone()).await?, session);
-        if let Some(presigner) = presigner
-            .filter(|presigner| session.way == Way::Direct && asked.size > presigner.part_size())
-        {
+        let intent = self.uploads.records.open_session(&session).await?;
+        if let Some(presigner) = in_parts {
             let content_type = session.content_type.as_deref().unwrap_or_default();
             let reference =
                 presigner.begin_parts(&session.staging()?, content_type, session.id).await?;
             intent.staged(&reference).await?;
             session.staged = Some(reference);
+            intent.release().await?;
         }
-        intent.release().await?;
         self.describe(&session, base).await
     }
 
@@ -149,13 +149,13 @@ impl DirectUploads {
     /// # Errors
     /// [`records::Error::NotFound`]; or the store or the database fails.
     pub async fn show(&self, tenant: &TenantId, id: Uuid, base: &str) -> Result<Answer, Error> {
-        match self.direct(tenant, id).await {
-            Ok(session) => self.describe(&session, base).await,
-            Err(Error::Records(records::Error::NotFound)) => {
+        match self.uploads.records.session(tenant, id).await {
+            Ok(session) if is_open(&session) => self.describe(&session, base).await,
+            Ok(_) | Err(records::Error::NotFound) => {
                 let finished = self.uploads.records.finished(tenant, id).await?;
                 Ok(Answer::finished(id, &finished.ok_or(records::Error::NotFound)?.image))
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -172,22 +172,16 @@ impl DirectUploads {
     ) -> Result<Image, Error> {
         let uploads = Arc::clone(&self.uploads);
         let completion = async move {
-            let claimed = match self.direct(&tenant, id).await {
-                Ok(_) => {
-                    self.uploads.records.claim(&tenant, id, PATIENCE).await.map_err(Error::from)
-                }
-                Err(error) => Err(error),
-            };
-            match claimed {
+            match self.uploads.records.claim(&tenant, id, PATIENCE, is_open).await {
                 Ok((session, intent)) => self.complete_held(session, intent, conditions).await,
-                Err(Error::Records(records::Error::NotFound)) => {
+                Err(records::Error::NotFound) => {
                     let finished = self.uploads.records.finished(&tenant, id).await?;
                     let image = finished.ok_or(records::Error::NotFound)?.image;
                     // It may be there again, or still.
                     self.uploads.storage.delete(&records::staging(&tenant, id)?).await?;
                     Ok(image)
                 }
-                Err(error) => Err(error),
+                Err(error) => Err(error.into()),
             }
         };
         uploads.carry_out(completion).await
@@ -198,21 +192,12 @@ impl DirectUploads {
     /// # Errors
     /// [`records::Error::NotFound`]; or the store or the database fails.
     pub async fn cancel(&self, tenant: &TenantId, id: Uuid) -> Result<(), Error> {
-        self.direct(tenant, id).await?;
         let (uploads, tenant) = (Arc::clone(&self.uploads), tenant.clone());
         let cancellation = async move {
-            let (session, intent) = uploads.records.claim(&tenant, id, PATIENCE).await?;
+            let (session, intent) = uploads.records.claim(&tenant, id, PATIENCE, is_open).await?;
             Ok(records::discard(&uploads.storage, &session, &intent).await?)
         };
         self.uploads.carry_out(cancellation).await
-    }
-
-    async fn direct(&self, tenant: &TenantId, id: Uuid) -> Result<Session, Error> {
-        let session = self.uploads.records.session(tenant, id).await?;
-        match session.way {
-            Way::Direct | Way::Form if session.expires_at > SystemTime::now() => Ok(session),
-            _ => Err(records::Error::NotFound.into()),
-        }
     }
 
     async fn complete_held(
@@ -240,9 +225,9 @@ impl DirectUploads {
         conditions: Conditions,
     ) -> Result<Image, Error> {
         let storage = &self.uploads.storage;
-        let staged = self.with_declared_bytes(session, self.staged(session).await?).await?;
+        let (staged, first) = self.staged(session).await?;
         let (image_type, dimensions) =
-            check::inspect(storage, &staged).await.map_err(changed_meanwhile)?;
+            check::inspect(storage, &staged, first).await.map_err(changed_meanwhile)?;
         self.uploads.check_image(image_type, Some(dimensions))?;
         let sha256 = match storage.presigner() {
             // The store tells, or it is computed later.
@@ -276,16 +261,55 @@ impl DirectUploads {
         commit.await.map_err(changed_meanwhile)
     }
 
-    /// The staged object, if it has the bytes that were declared. What came by one request does:
-    /// the store has looked. Of parts joined, it tells the hash when it copies them.
+    /// The staged object, once all of it is there, and its beginning.
+    async fn staged(&self, session: &Session) -> Result<(Staged, Reading), Error> {
+        const MISSING: Error = Error::UploadConflict(
+            "The bytes are not there yet; send them as the upload's answer says.",
+        );
+        let (storage, key) = (&self.uploads.storage, session.staging()?);
+        let length = session.length.unwrap_or_default();
+        if let (Some(reference), Some(presigner)) = (&session.staged, storage.presigner()) {
+            match presigner.parts(&key, reference).await {
+                Ok(parts) if parts.iter().map(|part| part.size).sum::<u64>() < length => {
+                    return Err(MISSING);
+                }
+                Ok(parts) => presigner.join_parts(&key, reference, &parts).await?,
+                // They were joined before.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let first = match check::open(storage, &key, length, None).await {
+            Ok(first) => first,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(MISSING),
+            Err(error) if error.kind() == ErrorKind::Changed => return Err(Error::UploadForeign),
+            Err(error) => return Err(error.into()),
+        };
+        // What has another size or another origin was not sent with what was signed for this upload.
+        let is_foreign = storage.presigner().is_some() && first.head.upload != Some(session.id);
+        if first.head.size != length || is_foreign {
+            return Err(Error::UploadForeign);
+        }
+        let staged = Staged { key, etag: first.head.etag.clone(), size: length };
+        match session.declared() {
+            Some(declared) if session.staged.is_some() => {
+                let staged = self.with_declared_bytes(session, staged, declared).await?;
+                let first = check::open(storage, &staged.key, length, Some(&staged.etag)).await;
+                Ok((staged, first.map_err(|e| changed_meanwhile(e.into()))?))
+            }
+            // What came by one request has the declared bytes: the store has looked.
+            _ => Ok((staged, first)),
+        }
+    }
+
+    /// The staged object that was joined of parts, if it has the bytes that were declared: the store
+    /// tells the hash when it copies them.
     async fn with_declared_bytes(
         &self,
         session: &Session,
         staged: Staged,
+        declared: [u8; 32],
     ) -> Result<Staged, Error> {
-        let (Some(declared), Some(_)) = (&session.sha256, &session.staged) else {
-            return Ok(staged);
-        };
         let storage = &self.uploads.storage;
         let (key, size) = (staged.key.clone(), staged.size);
         let again = NewObject {
@@ -303,42 +327,16 @@ impl DirectUploads {
             Some(sha256) => sha256,
             None => storage.sha256(&key, &copied.etag).await?,
         };
-        if crate::storage::hex(&sha256) != *declared {
+        if sha256 != declared {
             return Err(Error::UploadForeign);
         }
         Ok(Staged { key, etag: copied.etag, size })
     }
+}
 
-    /// The staged object, once all of it is there.
-    async fn staged(&self, session: &Session) -> Result<Staged, Error> {
-        const MISSING: Error = Error::UploadConflict(
-            "The bytes are not there yet; send them as the upload's answer says.",
-        );
-        let (storage, key) = (&self.uploads.storage, session.staging()?);
-        let length = session.length.unwrap_or_default();
-        if let (Some(reference), Some(presigner)) = (&session.staged, storage.presigner()) {
-            match presigner.parts(&key, reference).await {
-                Ok(parts) if parts.iter().map(|part| part.size).sum::<u64>() < length => {
-                    return Err(MISSING);
-                }
-                Ok(parts) => presigner.join_parts(&key, reference, &parts).await?,
-                // They were joined before.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        let head = match storage.head(&key).await {
-            Ok(head) => head,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Err(MISSING),
-            Err(error) => return Err(error.into()),
-        };
-        // What has another size or another origin was not sent with what was signed for this upload.
-        let is_foreign = storage.presigner().is_some() && head.upload != Some(session.id);
-        if head.size != length || is_foreign {
-            return Err(Error::UploadForeign);
-        }
-        Ok(Staged { key, etag: head.etag, size: head.size })
-    }
+/// Whether it is a direct upload that can still be finished.
+fn is_open(session: &Session) -> bool {
+    matches!(session.way, Way::Direct | Way::Form) && session.expires_at > SystemTime::now()
 }
 
 /// What a client changes while it has the bytes looked at is not the store's failure.

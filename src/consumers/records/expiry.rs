@@ -88,7 +88,7 @@ impl Reconciler {
         session: &Session,
         patience: Duration,
     ) -> std::result::Result<(), Settling> {
-        match self.records.claim(&session.tenant, session.id, patience).await {
+        match self.records.claim(&session.tenant, session.id, patience, |_| true).await {
             Ok((session, intent)) => discard(&self.storage, &session, &intent).await,
             // It is finished, or another was faster.
             Err(Error::NotFound) => Ok(()),

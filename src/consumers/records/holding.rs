@@ -24,6 +24,7 @@ use super::{
     Error, ExpectedSize, Intent, Records, Result, Session,
     image::{millis, signed},
     rows::{Kind, run_and_remove},
+    sessions::SESSION,
 };
 use crate::{database::Batch, fault, tenant::TenantId};
 
@@ -31,28 +32,23 @@ use crate::{database::Batch, fault, tenant::TenantId};
 const ASK: Duration = Duration::from_millis(50);
 
 impl Records {
-    /// Takes the tenant's session of this id to work on it. Who works on it is asked to let go.
+    /// Takes the tenant's session of this id to work on it, if it `fits`. Who works on it is asked to let go.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Busy`] when it is not let go within `patience`.
+    /// [`Error::NotFound`], also of one that does not fit; [`Error::Busy`] when it is not let go within
+    /// `patience`.
     pub async fn claim(
         &self,
         tenant: &TenantId,
         id: Uuid,
         patience: Duration,
+        fits: fn(&Session) -> bool,
     ) -> Result<(Session, Arc<Intent>)> {
         let until = Instant::now() + patience;
         let mut asked = false;
         loop {
-            let session = self.session(tenant, id).await?;
-            // What is left over of a request of this process must not seem to be worked on.
-            if !session.is_held {
-                let intent = self.held(&session);
-                if self.take(id).await? {
-                    intent.begin();
-                    // It may have moved on since it was read.
-                    return Ok((self.session(tenant, id).await?, intent));
-                }
+            if let Some(taken) = self.take(tenant.clone(), id, fits).await? {
+                return Ok(taken);
             }
             if !asked {
                 self.ask_for(id).await?;
@@ -68,21 +64,38 @@ impl Records {
     }
 
     /// Makes this process the owner, where nobody is.
-    async fn take(&self, id: Uuid) -> Result<bool> {
-        const SQL: &str = "\
+    async fn take(
+        &self,
+        tenant: TenantId,
+        id: Uuid,
+        fits: fn(&Session) -> bool,
+    ) -> Result<Option<(Session, Arc<Intent>)>> {
+        const TAKE: &str = "\
             UPDATE intents SET owner = $1, left_at = NULL, settle_at = NULL \
             WHERE id = $2 AND owner = '' AND kind = 'session'";
         const HEARD: &str = "UPDATE sessions SET wanted_at = NULL WHERE id = $1";
         self.keep_alive().await?;
-        let owner = self.owner_id();
+        let (owner, records) = (self.owner_id(), self.clone());
         self.write(move |connection| {
             Box::pin(async move {
-                let taken = sqlx::query(SQL).bind(owner.to_string()).bind(id.to_string());
-                let taken = taken.execute(&mut *connection).await?.rows_affected() == 1;
+                let take = sqlx::query(TAKE).bind(owner.to_string()).bind(id.to_string());
+                let taken = take.execute(&mut *connection).await?.rows_affected() == 1;
+                let mut look = Batch::new(connection);
                 if taken {
-                    sqlx::query(HEARD).bind(id.to_string()).execute(connection).await?;
+                    look = look.statement(HEARD).bind(id.to_string());
                 }
-                Ok(taken)
+                let looked = look.statement(SESSION).bind(id.to_string()).run(connection).await?;
+                let session = looked.rows.first().map(Session::of_row).transpose()?;
+                let session = session.filter(|session| session.tenant == tenant && fits(session));
+                // Then nothing is taken either.
+                let session = session.ok_or(Error::NotFound)?;
+                Ok(taken.then(|| {
+                    // Before others see it taken. What is left over of a request of this process does not
+                    // seem to be worked on by who waits for it.
+                    let intent = records.held(&session);
+                    intent.begin();
+                    (session, intent)
+                }))
             })
         })
         .await

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::{
     Error, Records, Result, Usage,
     completion::Prospect,
-    image::{self, Image},
+    image::Image,
     names::Turn,
     quota::{self, Expected},
     rows::{Kind, Lease, Note, give_up, take_lease},
@@ -318,7 +318,7 @@ impl Intent {
             kind,
             tenant: self.tenant.clone(),
             key: self.key.clone(),
-            owner: self.records.owner_id(),
+            owner: Some(self.records.owner_id()),
             created,
         }
     }
@@ -375,12 +375,7 @@ impl Journal for Intent {
                 (self.note(self.kind, SystemTime::now()), self.size, self.records.quotas());
             let written = self.records.write(move |connection| {
                 Box::pin(async move {
-                    let old = image::named(connection, row.key.as_str()).await?;
-                    let grown = |size| quota::growth(size, old.as_ref());
-                    let grown = Expected { least: grown(size.least), most: grown(size.most) };
-                    let (tenant, id) = (&row.tenant, row.id);
-                    let limits = quota::limits(connection, tenant, &quotas).await?;
-                    let grown = quota::reserve(connection, tenant, id, grown, limits).await?;
+                    let grown = row.reserve(connection, size, &quotas).await?;
                     if row.kind == Kind::Session {
                         return row.open(connection, grown).await;
                     }

@@ -2,13 +2,14 @@
 
 use std::time::SystemTime;
 
-use sqlx::{AnyConnection, Row};
+use sqlx::{AnyConnection, Row, any::AnyRow};
 use uuid::Uuid;
 
 use super::{
-    Error, Image, NewImage, Result, Usage,
+    Error, ExpectedSize, Image, NewImage, Result, Usage,
     image::{self, millis, signed},
-    quota::{self, Growth, Limits, limit_columns},
+    quota::{self, Expected, Growth, Limits, limit_columns},
+    sessions::NOBODY,
 };
 use crate::{
     database::{Batch, ErrorKind},
@@ -54,12 +55,30 @@ pub(super) struct Note {
     pub(super) kind: Kind,
     pub(super) tenant: TenantId,
     pub(super) key: ObjectKey,
-    pub(super) owner: Uuid,
+    /// None: nobody's, as a session between its requests.
+    pub(super) owner: Option<Uuid>,
     /// When it was begun; of an adoption, when its object was written.
     pub(super) created: SystemTime,
 }
 
 impl Note {
+    /// Reserves what an upload of about this size will add, as far as the tenant's limits allow.
+    ///
+    /// # Errors
+    /// [`Error::Quota`] when there is no room for the least of it.
+    pub(super) async fn reserve(
+        &self,
+        connection: &mut AnyConnection,
+        size: ExpectedSize,
+        quotas: &Limits,
+    ) -> Result<Growth> {
+        let Standing { old, limits } =
+            standing(connection, &self.tenant, &self.key, quotas).await?;
+        let grown = |size| quota::growth(size, old.as_ref());
+        let expected = Expected { least: grown(size.least), most: grown(size.most) };
+        quota::reserve(connection, &self.tenant, self.id, expected, limits).await
+    }
+
     /// Writes down that the store is about to keep parts of a session, which must be this owner's.
     pub(super) async fn open(&self, connection: &mut AnyConnection, grown: Growth) -> Result<()> {
         const SQL: &str = "\
@@ -69,7 +88,7 @@ impl Note {
             .bind(grown.bytes)
             .bind(grown.images)
             .bind(self.id.to_string())
-            .bind(self.owner.to_string())
+            .bind(self.owner())
             .execute(connection)
             .await?;
         if opened.rows_affected() == 0 { Err(Error::Lost) } else { Ok(()) }
@@ -83,6 +102,18 @@ impl Note {
         grown: Growth,
         new: Option<&NewImage>,
     ) -> Result<()> {
+        let written = self.put(Batch::new(connection), target, grown, new).run(connection).await?;
+        if written.affected == 0 { Err(Error::Lost) } else { Ok(()) }
+    }
+
+    /// Adds the statement that writes the row, where it is not another's.
+    pub(super) fn put(
+        &self,
+        batch: Batch,
+        target: Option<Uuid>,
+        grown: Growth,
+        new: Option<&NewImage>,
+    ) -> Batch {
         const SQL: &str = "\
             INSERT INTO intents (id, kind, tenant, stored_name, owner, target, customer, display_name, \
             content_type, size, sha256, width, height, reserved_bytes, reserved_images, created_at) \
@@ -92,26 +123,28 @@ impl Note {
             size = excluded.size, sha256 = excluded.sha256, width = excluded.width, \
             height = excluded.height, reserved_bytes = excluded.reserved_bytes, \
             reserved_images = excluded.reserved_images WHERE intents.owner = excluded.owner";
-        let written = sqlx::query(SQL)
+        batch
+            .statement(SQL)
             .bind(self.id.to_string())
-            .bind(self.kind.as_str())
-            .bind(self.tenant.as_str())
-            .bind(self.key.as_str())
-            .bind(self.owner.to_string())
+            .bind(self.kind.as_str().to_owned())
+            .bind(self.tenant.as_str().to_owned())
+            .bind(self.key.as_str().to_owned())
+            .bind(self.owner())
             .bind(target.map(|id| id.to_string()))
-            .bind(new.map(|new| new.customer.as_str()))
-            .bind(new.map(|new| new.display_name.as_str()))
-            .bind(new.map(|new| new.content_type.as_str()))
+            .bind(new.map(|new| new.customer.clone()))
+            .bind(new.map(|new| new.display_name.clone()))
+            .bind(new.map(|new| new.content_type.clone()))
             .bind(new.map(|new| signed(new.size)))
-            .bind(new.and_then(|new| new.sha256.as_deref()))
+            .bind(new.and_then(|new| new.sha256.clone()))
             .bind(new.map(|new| i64::from(new.width)))
             .bind(new.map(|new| i64::from(new.height)))
             .bind(grown.bytes)
             .bind(grown.images)
             .bind(millis(self.created))
-            .execute(connection)
-            .await?;
-        if written.rows_affected() == 0 { Err(Error::Lost) } else { Ok(()) }
+    }
+
+    fn owner(&self) -> String {
+        self.owner.map_or_else(|| NOBODY.to_owned(), |owner| owner.to_string())
     }
 }
 
@@ -131,6 +164,33 @@ pub(super) struct Standing {
     pub(super) old: Option<Image>,
     /// The limits of its tenant.
     pub(super) limits: Usage,
+}
+
+impl Standing {
+    /// What `row` tells of the tenant and of the image that has the name, if one has.
+    fn of_row(row: &AnyRow, tenant: &TenantId, quotas: &Limits) -> Result<Self> {
+        let is_there = row.try_get::<Option<String>, _>("id")?.is_some();
+        let old = is_there.then(|| Image::of_row(row)).transpose()?;
+        Ok(Self { old, limits: quota::limits_of(row, tenant, quotas)? })
+    }
+}
+
+/// The image that has the name `key` of this tenant now, and the tenant's limits.
+pub(super) async fn standing(
+    connection: &mut AnyConnection,
+    tenant: &TenantId,
+    key: &ObjectKey,
+    quotas: &Limits,
+) -> Result<Standing> {
+    const SQL: &str = concat!(
+        "SELECT ",
+        limit_columns!(),
+        ", images.* FROM (SELECT CAST($1 AS TEXT) AS stored_name, CAST($2 AS TEXT) AS tenant) AS asked \
+         LEFT JOIN images ON images.stored_name = asked.stored_name \
+         LEFT JOIN usage ON usage.tenant = asked.tenant LEFT JOIN quotas ON quotas.tenant = asked.tenant"
+    );
+    let query = sqlx::query(SQL).bind(key.as_str()).bind(tenant.as_str());
+    Standing::of_row(&query.fetch_one(connection).await?, tenant, quotas)
 }
 
 /// Asks for the lease of `key`, a name of this tenant, for the intent `id`.
@@ -162,10 +222,7 @@ pub(super) async fn take_lease(
     // Given back in between.
     let Some(row) = rows.first() else { return Ok(Lease::Anothers) };
     if row.try_get::<String, _>("holder")? == id {
-        let old =
-            row.try_get::<Option<String>, _>("id")?.map(|_| Image::of_row(row)).transpose()?;
-        let limits = quota::limits_of(row, tenant, quotas)?;
-        return Ok(Lease::Taken(Box::new(Standing { old, limits })));
+        return Ok(Lease::Taken(Box::new(Standing::of_row(row, tenant, quotas)?)));
     }
     let left_at: Option<i64> = row.try_get("left_at")?;
     Ok(if left_at.is_some() { Lease::LeftOver } else { Lease::Anothers })

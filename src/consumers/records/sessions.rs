@@ -16,7 +16,6 @@ use super::{
     Error, Extent, Intent, Records, Result,
     expiry::LOOK,
     image::{self, Image, millis, signed},
-    quota::{self, Expected},
     rows::Kind,
 };
 use crate::{database::Batch, fault, storage::ObjectKey, tenant::TenantId};
@@ -91,7 +90,12 @@ impl Session {
         staging(&self.tenant, self.id)
     }
 
-    fn of_row(row: &AnyRow) -> Result<Self> {
+    /// The SHA-256 of the bytes, as the client says.
+    pub fn declared(&self) -> Option<[u8; 32]> {
+        self.sha256.as_deref().and_then(unhex)
+    }
+
+    pub(super) fn of_row(row: &AnyRow) -> Result<Self> {
         let length: Option<i64> = row.try_get("length")?;
         Ok(Self {
             id: image::uuid(row, "id")?,
@@ -140,48 +144,53 @@ macro_rules! select {
     };
 }
 
+/// The session of an id.
+pub(super) const SESSION: &str = select!("sessions.id = $1");
+
 impl Records {
-    /// Writes a session down, which its intent then holds.
+    /// Writes a session down. Its intent holds it, if [`Session::is_held`].
     ///
     /// # Errors
     /// [`Error::Quota`] when there is no room for it.
-    pub async fn open_session(&self, session: Session) -> Result<Arc<Intent>> {
+    pub async fn open_session(&self, session: &Session) -> Result<Arc<Intent>> {
         const SQL: &str = "\
             INSERT INTO sessions (id, kind, tenant, customer, stored_name, display_name, content_type, length, \
             sha256, received, metadata, created_at, expires_at) \
             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $11, $12)";
         self.keep_alive().await?;
-        let intent = self.held(&session);
-        let (note, quotas) = (intent.note(Kind::Session, SystemTime::now()), self.quotas());
-        let (size, expires_at) = (intent.size(), session.expires_at);
+        let intent = self.held(session);
+        let (mut note, quotas) = (intent.note(Kind::Session, SystemTime::now()), self.quotas());
+        if !session.is_held {
+            note.owner = None;
+        }
+        let (size, opened) = (intent.size(), session.clone());
         let opened = self.write(move |connection| {
             Box::pin(async move {
-                let old = image::named(connection, session.key.as_str()).await?;
-                let grown = |size| quota::growth(size, old.as_ref());
-                let expected = Expected { least: grown(size.least), most: grown(size.most) };
-                let (tenant, id) = (&session.tenant, session.id);
-                let limits = quota::limits(connection, tenant, &quotas).await?;
-                let grown = quota::reserve(connection, tenant, id, expected, limits).await?;
-                note.write(connection, None, grown, None).await?;
-                let query = sqlx::query(SQL)
-                    .bind(id.to_string())
-                    .bind(session.way.as_str())
-                    .bind(tenant.as_str())
-                    .bind(&session.customer)
-                    .bind(session.key.as_str())
-                    .bind(&session.display_name)
-                    .bind(&session.content_type)
-                    .bind(session.length.map(signed))
-                    .bind(&session.sha256)
-                    .bind(&session.metadata)
+                let grown = note.reserve(connection, size, &quotas).await?;
+                let rows = note
+                    .put(Batch::new(connection), None, grown, None)
+                    .statement(SQL)
+                    .bind(opened.id.to_string())
+                    .bind(opened.way.as_str().to_owned())
+                    .bind(opened.tenant.as_str().to_owned())
+                    .bind(opened.customer)
+                    .bind(opened.key.as_str().to_owned())
+                    .bind(opened.display_name)
+                    .bind(opened.content_type)
+                    .bind(opened.length.map(signed))
+                    .bind(opened.sha256)
+                    .bind(opened.metadata)
                     .bind(millis(SystemTime::now()))
-                    .bind(millis(session.expires_at));
-                query.execute(connection).await?;
+                    .bind(millis(opened.expires_at));
+                rows.run(connection).await?;
                 Ok(())
             })
         });
         opened.await?;
-        if expires_at <= SystemTime::now() + LOOK {
+        if !session.is_held {
+            intent.end();
+        }
+        if session.expires_at <= SystemTime::now() + LOOK {
             self.wake_reconciler();
         }
         fault::point("session.opened");
@@ -202,7 +211,7 @@ impl Records {
     pub(super) async fn session_of(&self, id: Uuid) -> Result<Option<Session>> {
         self.read(move |connection| {
             Box::pin(async move {
-                let query = sqlx::query(select!("sessions.id = $1")).bind(id.to_string());
+                let query = sqlx::query(SESSION).bind(id.to_string());
                 query.fetch_optional(connection).await?.as_ref().map(Session::of_row).transpose()
             })
         })
@@ -347,4 +356,12 @@ pub(super) fn finish(batch: Batch, upload: Uuid) -> Batch {
         .bind(upload.to_string())
         .statement("DELETE FROM sessions WHERE id = $1")
         .bind(upload.to_string())
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }

@@ -134,7 +134,7 @@ impl ResumableUploads {
             is_held: true,
             expires_at: self.expiry(),
         };
-        let intent = self.uploads.records.open_session(session.clone()).await?;
+        let intent = self.uploads.records.open_session(&session).await?;
         Ok((session, intent))
     }
 
@@ -276,7 +276,7 @@ async fn claimed(
     tenant: &TenantId,
     id: Uuid,
 ) -> Result<(Session, Arc<Intent>), Error> {
-    match uploads.records.claim(tenant, id, PATIENCE).await {
+    match uploads.records.claim(tenant, id, PATIENCE, |_| true).await {
         Err(records::Error::Busy) => Err(Error::UploadLocked),
         claimed => Ok(claimed?),
     }

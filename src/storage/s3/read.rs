@@ -150,20 +150,26 @@ async fn next(
 }
 
 /// The size of the object of which `sent` bytes come, which must be those asked for: a store may
-/// not know ranges.
+/// not know ranges, and sends less of an object that is too short for one.
 fn whole_size(answer: &GetObjectOutput, range: Option<Range<u64>>, sent: u64) -> Result<u64> {
     let Some(asked) = range else {
         return Ok(sent);
     };
-    let wrong = || Error::new(ErrorKind::Internal, GET).because("the answer is another range");
-    let told = answer.content_range.as_deref().ok_or_else(wrong)?;
-    let size = told
-        .strip_prefix(&format!("bytes {}-{}/", asked.start, asked.end - 1))
-        .and_then(|size| size.parse().ok());
-    if sent != asked.end - asked.start {
-        return Err(wrong());
+    let wrong = |kind| Error::new(kind, GET).because("the answer is another range");
+    let told = answer.content_range.as_deref();
+    let (range, size) = told
+        .and_then(|told| told.strip_prefix("bytes ")?.split_once('/'))
+        .ok_or_else(|| wrong(ErrorKind::Internal))?;
+    let size = size.parse().map_err(|_| wrong(ErrorKind::Internal))?;
+    if size < asked.end {
+        return Err(wrong(ErrorKind::Changed));
     }
-    size.ok_or_else(wrong)
+    let is_it = range == format!("{}-{}", asked.start, asked.end - 1);
+    if is_it && sent == asked.end - asked.start {
+        Ok(size)
+    } else {
+        Err(wrong(ErrorKind::Internal))
+    }
 }
 
 fn length(length: Option<i64>, operation: &'static str) -> Result<u64> {
