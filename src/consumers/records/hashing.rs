@@ -9,6 +9,7 @@ use super::{
     image::{self, Image, millis, signed},
 };
 use crate::{
+    database::Batch,
     problem,
     storage::{self, SharedStorage},
 };
@@ -45,17 +46,22 @@ impl Records {
     }
 
     async fn set_sha256(&self, image: &Image, sha256: String) -> Result<()> {
-        const SQL: [&str; 2] = [
-            "UPDATE images SET sha256 = $1 WHERE upload = $2 AND sha256 IS NULL",
-            "UPDATE finished SET sha256 = $1 WHERE upload = $2 AND sha256 IS NULL",
-        ];
-        let upload = image.upload.to_string();
+        const IMAGE: &str =
+            "UPDATE images SET sha256 = $1 WHERE id = $2 AND upload = $3 AND sha256 IS NULL";
+        const FINISHED: &str =
+            "UPDATE finished SET sha256 = $1 WHERE upload = $2 AND sha256 IS NULL";
+        let (id, upload) = (image.id.to_string(), image.upload.to_string());
         self.write(move |connection| {
             Box::pin(async move {
-                for sql in SQL {
-                    let query = sqlx::query(sql).bind(sha256.clone()).bind(upload.clone());
-                    query.execute(&mut *connection).await?;
-                }
+                let batch = Batch::new(connection)
+                    .statement(IMAGE)
+                    .bind(sha256.clone())
+                    .bind(id)
+                    .bind(upload.clone())
+                    .statement(FINISHED)
+                    .bind(sha256)
+                    .bind(upload);
+                batch.run(connection).await?;
                 Ok(())
             })
         })

@@ -73,7 +73,8 @@ impl Records {
         const TAKE: &str = "\
             UPDATE intents SET owner = $1, left_at = NULL, settle_at = NULL \
             WHERE id = $2 AND owner = '' AND kind = 'session'";
-        const HEARD: &str = "UPDATE sessions SET wanted_at = NULL WHERE id = $1";
+        const HEARD: &str =
+            "UPDATE sessions SET wanted_at = NULL WHERE id = $1 AND wanted_at IS NOT NULL";
         self.keep_alive().await?;
         let (owner, records) = (self.owner_id(), self.clone());
         self.write(move |connection| {
