@@ -138,15 +138,15 @@ impl Application {
         let budget = Budget::new(usize::try_from(memory).unwrap_or(usize::MAX));
         let storage = settings.storage.build(Arc::clone(&budget)).await?;
         let (work, cut) = (TaskTracker::new(), CancellationToken::new());
+        let draining = CancellationToken::new();
         let served = database.clone().filter(|_| settings.serve_consumers()).map(|database| {
-            let records = Records::new(database, Role::Server, settings.quotas);
-            let (of_work, of_cut) = (work.clone(), cut.clone());
-            Consumers::new(&settings.consumers, &storage, records, budget, of_work, of_cut)
+            let records = Records::new(database, Role::Server, settings.quotas, Vec::new());
+            let (work, cut, ending) = (work.clone(), cut.clone(), draining.clone());
+            Consumers::new(&settings.consumers, &storage, records, budget, work, cut, ending)
         });
         let (consumers, background) = served.unzip();
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
-        let draining = CancellationToken::new();
         let cors = Cors::new(&settings.server.cors);
         let (auth, limits) = (&settings.auth, &settings.rate_limits);
         let checks = Checks::new(auth, limits, trusted.clone(), database.clone()).await?;
@@ -218,9 +218,11 @@ impl Application {
     pub async fn run(self) -> io::Result<()> {
         let reconciler = self.background.as_ref().map(|background| background.reconciler.clone());
         actix_rt::spawn(sweep(self.storage, reconciler));
-        if let Some(Background { reconciler, hasher }) = self.background {
-            actix_rt::spawn(reconciler.run(self.stopper.settled.clone()));
-            actix_rt::spawn(hasher.run(self.stopper.settled.clone()));
+        if let Some(Background { reconciler, hasher, records }) = self.background {
+            let settled = || self.stopper.settled.clone();
+            actix_rt::spawn(reconciler.run(settled()));
+            actix_rt::spawn(hasher.run(settled()));
+            actix_rt::spawn(records.hear_others(settled()));
         }
         self.server.await
     }

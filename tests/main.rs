@@ -8,6 +8,7 @@ mod bad_input;
 mod clients;
 mod database;
 mod direct;
+mod events;
 mod framing;
 mod gateway;
 mod harness;

@@ -38,7 +38,7 @@ pub struct Maintenance {
 impl Maintenance {
     /// The records alone, as a command sees them.
     pub fn records(database: Database, settings: &Settings) -> Records {
-        Records::new(database, Role::Command, settings.quotas)
+        Records::new(database, Role::Command, settings.quotas, Vec::new())
     }
 
     /// Does `work` on the records of `database` and the store of the settings, and waits for what it

@@ -7,7 +7,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     consumers::{
-        self, DirectUploads, Images, Links, ResumableUploads, Signer, Uploads,
+        self, DirectUploads, Events, Images, Links, ResumableUploads, Signer, Uploads,
         records::{Hasher, Reconciler, Records},
     },
     storage::{Budget, SharedStorage},
@@ -21,17 +21,19 @@ pub(super) struct Consumers {
     direct: web::Data<DirectUploads>,
     links: web::Data<Links>,
     resumable: web::Data<ResumableUploads>,
+    events: web::Data<Events>,
 }
 
 /// What works on the module's images beside the requests.
 pub(super) struct Background {
     pub(super) reconciler: Reconciler,
     pub(super) hasher: Hasher,
+    pub(super) records: Records,
 }
 
 impl Consumers {
     /// The module on these records and this store. Commits run as tasks of `work`; once `cut`, uploads
-    /// that can be gone on with keep what has come.
+    /// that can be gone on with keep what has come; streams of events end once `ending`.
     pub(super) fn new(
         settings: &consumers::Settings,
         storage: &SharedStorage,
@@ -39,12 +41,16 @@ impl Consumers {
         budget: Arc<Budget>,
         work: TaskTracker,
         cut: CancellationToken,
+        ending: CancellationToken,
     ) -> (Self, Background) {
         let storage = || Arc::clone(storage);
         let reconciler = Reconciler::new(records.clone(), storage());
         let hasher = Hasher::new(records.clone(), storage());
         let signer = Arc::new(Signer::new(records.clone()));
-        let images = Images::new(storage(), records.clone(), reconciler.clone(), work.clone());
+        let events = Events::new(records.clone(), ending);
+        let background =
+            Background { reconciler: reconciler.clone(), hasher, records: records.clone() };
+        let images = Images::new(storage(), records.clone(), reconciler, work.clone());
         let images = Arc::new(images);
         let uploads = Uploads::new(storage(), records, budget, work, settings.images.clone());
         let uploads = Arc::new(uploads);
@@ -59,8 +65,9 @@ impl Consumers {
             direct: web::Data::new(direct),
             links: web::Data::new(links),
             resumable: web::Data::new(resumable),
+            events: web::Data::new(events),
         };
-        (consumers, Background { reconciler, hasher })
+        (consumers, background)
     }
 
     /// Adds the data, and what links of this process's own lead to.
@@ -71,6 +78,7 @@ impl Consumers {
             .app_data(self.direct)
             .app_data(self.links)
             .app_data(self.resumable)
+            .app_data(self.events)
             .configure(consumers::signed_routes);
     }
 }

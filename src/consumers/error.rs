@@ -80,6 +80,9 @@ pub enum Error {
     /// The process is about to end; what has come of the upload is kept.
     #[error("stopping")]
     Stopping,
+    /// As many streams of events are open as can be.
+    #[error("too many streams of events")]
+    TooManyStreams,
     /// The bytes do not have the declared checksum.
     #[error("the checksum differs")]
     ChecksumMismatch,
@@ -146,7 +149,7 @@ impl From<Error> for Problem {
                     "The body came too slowly or broke off. What came is kept: ask by HEAD how far, and go on.",
                 )
             }
-            Error::Stopping => known(Kind::Overloaded),
+            Error::Stopping | Error::TooManyStreams => known(Kind::Overloaded),
             Error::ChecksumMismatch => known(Kind::ChecksumMismatch),
             Error::LinkInvalid => known(Kind::Forbidden)
                 .detail("The link is wrong or has expired; ask for a new one."),

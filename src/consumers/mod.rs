@@ -8,6 +8,7 @@ mod body;
 mod commit;
 mod direct;
 mod error;
+mod events;
 mod handlers;
 mod image;
 mod images;
@@ -23,6 +24,7 @@ use actix_web::web;
 
 pub use direct::DirectUploads;
 pub use error::Error;
+pub use events::Events;
 pub use images::{By, Erased, Images, Links, Survey};
 pub use names::{CustomerId, FileName, image_key};
 pub use records::Quotas;
@@ -34,8 +36,8 @@ pub use upload::Uploads;
 /// What the services table calls this module.
 pub const NAME: &str = "consumers";
 
-/// Adds the module's resources. They expect [`Uploads`], [`Images`], [`Links`], [`DirectUploads`] and
-/// [`ResumableUploads`] among the app's data, and a
+/// Adds the module's resources. They expect [`Uploads`], [`Images`], [`Links`], [`DirectUploads`],
+/// [`ResumableUploads`] and [`Events`] among the app's data, and a
 /// [`crate::tenant::Tenant`] in each request.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -51,6 +53,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         )
         .configure(direct::routes)
         .configure(tus::routes)
+        .configure(events::routes)
         .configure(images::routes);
 }
 

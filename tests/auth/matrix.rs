@@ -98,6 +98,13 @@ const ENTRIES: &[Entry] = &[
     of_image("GET /customer-images/images/{id}/link", READ, |id| image("GET", id, "/link"), 200),
     of_image("HEAD /customer-images/images/{id}/link", READ, |id| image("HEAD", id, "/link"), 200),
     of_image("DELETE /customer-images/images/{id}", WRITE, |id| image("DELETE", id, ""), 204),
+    // A stream would not end: what it is to begin with is looked at last.
+    entry(
+        "GET /customer-images/events",
+        READ,
+        |_| Request::get(&at("events")).header("Last-Event-ID", "none"),
+        400,
+    ),
     // Uploads that are not there: whether one may ask is decided first.
     entry("POST /customer-images/direct-uploads/{id}", WRITE, |_| direct("POST", "42"), 400),
     // What these tell lets one write: who may only read gets no further.

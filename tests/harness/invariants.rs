@@ -10,6 +10,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Row};
 
 use super::App;
+use super::events::Events;
 use super::journal::{Content, Journal};
 use super::minio::Minio;
 use super::text::sha256;
@@ -35,6 +36,10 @@ pub enum Violation {
     Lease { key: String },
     /// A tenant's sums are not those of its records.
     Usage { tenant: String, row: (i64, i64), records: (i64, i64) },
+    /// An image's events are not those of what has become of it.
+    Events { image: String, told: String, became: String },
+    /// A tenant's events are not numbered from 1 to its last one.
+    Numbers { tenant: String, numbers: Vec<i64>, last: i64 },
 }
 
 impl fmt::Display for Violation {
@@ -56,6 +61,12 @@ impl fmt::Display for Violation {
                 f,
                 "tenant {tenant}: its (bytes, images) are {row:?}, those of its records {records:?}"
             ),
+            Self::Events { image, told, became } => {
+                write!(f, "image {image}: its events tell {told}, and it became {became}")
+            }
+            Self::Numbers { tenant, numbers, last } => {
+                write!(f, "tenant {tenant}: its events are {numbers:?}, its last one is {last}")
+            }
         }
     }
 }
@@ -94,17 +105,20 @@ struct World {
     intents: Vec<(String, String)>,
     leases: Vec<String>,
     usage: BTreeMap<String, (i64, i64)>,
+    events: Events,
     multiparts: Vec<String>,
     temporary: Vec<String>,
 }
 
-struct Record {
-    id: String,
+pub(super) struct Record {
+    pub(super) id: String,
     tenant: String,
     customer: String,
     size: i64,
     sha256: Option<String>,
     etag: String,
+    pub(super) upload: String,
+    pub(super) version: i64,
 }
 
 struct Object {
@@ -142,6 +156,7 @@ impl World {
                 .map(|(key, _)| key)
                 .collect(),
             usage: usage(&mut database).await,
+            events: Events::read(&mut database).await,
             multiparts,
             temporary,
         };
@@ -159,6 +174,7 @@ impl World {
         found.extend(intents.map(|(key, kind)| Violation::Intent { key, kind }));
         found.extend(self.leases.iter().map(|key| Violation::Lease { key: key.clone() }));
         found.extend(self.sums());
+        found.extend(self.events.violations(&self.records));
         found
     }
 
@@ -244,8 +260,8 @@ pub async fn connect(url: &str) -> AnyConnection {
 }
 
 async fn records(database: &mut AnyConnection) -> BTreeMap<String, Record> {
-    const SQL: &str =
-        "SELECT stored_name, id, tenant, customer, size, sha256, object_etag FROM images";
+    const SQL: &str = "SELECT stored_name, id, tenant, customer, size, sha256, object_etag, upload, version \
+         FROM images";
     let record = |row: &AnyRow| Record {
         id: row.get("id"),
         tenant: row.get("tenant"),
@@ -253,6 +269,8 @@ async fn records(database: &mut AnyConnection) -> BTreeMap<String, Record> {
         size: row.get("size"),
         sha256: row.get("sha256"),
         etag: row.get("object_etag"),
+        upload: row.get("upload"),
+        version: row.get("version"),
     };
     let rows = sqlx::query(SQL).fetch_all(database).await.expect("the records");
     rows.iter().map(|row| (row.get("stored_name"), record(row))).collect()

@@ -5,6 +5,7 @@ pub mod app;
 pub mod builder;
 pub mod curl;
 pub mod debian;
+mod events;
 pub mod golang;
 pub mod guard;
 pub mod http;

@@ -68,6 +68,7 @@ impl Images {
         self.erase_strays(extent, erased, tell).await?;
         self.reconciler().abort_unknown(extent).await?;
         self.reconciler().forget_sessions(extent).await?;
+        self.records().forget_events_of(extent).await?;
         self.storage().prune(&extent.prefix()).await?;
         if extent.customer.is_none() {
             self.records().forget(&extent.tenant).await?;

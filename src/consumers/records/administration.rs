@@ -65,7 +65,18 @@ impl Records {
         sql: &'static str,
         names: &[String],
     ) -> Result<HashSet<String>> {
-        let mut found = HashSet::new();
+        let found = self.rows_among(sql, names, |row| Ok(row.try_get(0)?)).await?;
+        Ok(found.into_iter().collect())
+    }
+
+    /// What `read` makes of the rows that this query finds, with the names in place of its `{}`.
+    pub(super) async fn rows_among<T: Send + 'static>(
+        &self,
+        sql: &'static str,
+        names: &[String],
+        read: fn(&AnyRow) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut found = Vec::new();
         for names in names.chunks(AT_ONCE) {
             let names = names.to_vec();
             let numbers: Vec<_> = (1..=names.len()).map(|number| format!("${number}")).collect();
@@ -78,11 +89,10 @@ impl Records {
                         query = query.bind(name);
                     }
                     let rows = query.fetch_all(connection).await?;
-                    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+                    rows.iter().map(read).collect::<Result<Vec<T>>>()
                 })
             });
-            let rows: Vec<String> = rows.await?;
-            found.extend(rows);
+            found.extend(rows.await?);
         }
         Ok(found)
     }
@@ -167,15 +177,17 @@ impl Records {
         .await
     }
 
-    /// Removes what is kept of a tenant beside its images: its quotas, and its sums unless it has
-    /// images.
+    /// Removes what is kept of a tenant beside its images: its quotas, the events of images that are
+    /// gone, and its sums unless it has images.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn forget(&self, tenant: &TenantId) -> Result<()> {
         // The first waits for the changes under way, and the others see what those have done.
-        const SQL: [&str; 3] = [
+        const SQL: [&str; 4] = [
             "UPDATE usage SET bytes = bytes WHERE tenant = $1",
+            "DELETE FROM events WHERE tenant = $1 \
+             AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = events.id)",
             "DELETE FROM usage WHERE tenant = $1 \
              AND NOT EXISTS (SELECT 1 FROM images WHERE images.tenant = usage.tenant)",
             "DELETE FROM quotas WHERE tenant = $1",

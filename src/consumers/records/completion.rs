@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Error, NewImage, Records, Result,
+    events::Change,
     image::{self, Image, millis},
     quota,
     rows::{Kind, run_and_remove},
@@ -67,19 +68,23 @@ impl Records {
         known: Option<Prospect>,
         stored: Stored,
     ) -> Result<Image> {
-        let owner = self.owner_id();
+        let (owner, records) = (self.owner_id(), self.clone());
         let completed = self.write(move |connection| {
             Box::pin(async move {
                 let prospect = match known {
                     Some(prospect) => prospect,
                     None => prospect(connection, id, owner).await?,
                 };
-                complete(connection, id, owner, prospect, stored).await
+                complete(connection, &records, id, prospect, stored).await
             })
         });
         match completed.await {
+            Ok(image) => {
+                self.told(&image.tenant);
+                Ok(image)
+            }
             Err(Error::Lost) => self.completed(id).await,
-            completed => completed,
+            Err(error) => Err(error),
         }
     }
 
@@ -96,11 +101,14 @@ impl Records {
     }
 
     pub(super) async fn complete_deletion(&self, id: Uuid) -> Result<()> {
-        let owner = self.owner_id();
-        self.write(move |connection| {
-            Box::pin(async move { complete_deletion(connection, id, owner).await })
-        })
-        .await
+        let records = self.clone();
+        let completed = self.write(move |connection| {
+            Box::pin(async move { complete_deletion(connection, &records, id).await })
+        });
+        if let Some(tenant) = completed.await? {
+            self.told(&tenant);
+        }
+        Ok(())
     }
 
     pub(super) async fn cancel(&self, id: Uuid) -> Result<()> {
@@ -140,39 +148,50 @@ async fn prospect(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Resu
 
 async fn complete(
     connection: &mut AnyConnection,
+    records: &Records,
     id: Uuid,
-    owner: Uuid,
     prospect: Prospect,
     stored: Stored,
 ) -> Result<Image> {
     let grown = quota::difference(prospect.new.size, prospect.old.as_ref());
     let kind = prospect.kind;
+    let change = if prospect.old.is_some() { Change::Replaced } else { Change::Created };
     let image = prospect.into_image(id, stored);
     let batch = quota::settle(Batch::new(connection), &image.tenant, grown);
-    let batch = image::put(batch, &image);
+    let batch = records.tell(image::put(batch, &image), id, change, &image);
     let batch = if kind == Kind::Session { sessions::finish(batch, id) } else { batch };
-    run_and_remove(batch, connection, id, owner).await?;
+    run_and_remove(batch, connection, id, records.owner_id()).await?;
     Ok(image)
 }
 
-async fn complete_deletion(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Result<()> {
+/// The tenant whose image is gone with it, if one is.
+async fn complete_deletion(
+    connection: &mut AnyConnection,
+    records: &Records,
+    id: Uuid,
+) -> Result<Option<TenantId>> {
     const INTENT: &str =
         "SELECT stored_name, target FROM intents WHERE id = $1 AND owner = $2 AND kind = 'delete'";
+    let owner = records.owner_id();
     let row = sqlx::query(INTENT).bind(id.to_string()).bind(owner.to_string());
     let Some(row) = row.fetch_optional(&mut *connection).await? else {
         // Done before, or taken over by one that does it.
-        return Ok(());
+        return Ok(None);
     };
     let (key, target) = (image::key(&row)?, image::uuid(&row, "target")?);
-    let mut batch = Batch::new(connection);
+    let (mut batch, mut gone) = (Batch::new(connection), None);
     if let Some(old) = image::named(connection, key.as_str()).await?
         && old.upload == target
     {
-        batch = quota::settle(batch, &old.tenant, quota::removal(&old))
+        batch = quota::settle(batch, &old.tenant, quota::removal(&old));
+        batch = records
+            .tell(batch, id, Change::Deleted, &old)
             .statement("DELETE FROM images WHERE id = $1")
             .bind(old.id.to_string())
             .statement("DELETE FROM finished WHERE id = $1")
             .bind(old.id.to_string());
+        gone = Some(old.tenant);
     }
-    run_and_remove(batch, connection, id, owner).await
+    run_and_remove(batch, connection, id, owner).await?;
+    Ok(gone)
 }

@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// What is staged without a session is removed when it is older: a signed request that was begun
 /// in time may end that late.
 const STRAY_AFTER: Duration = Duration::from_secs(60 * 60);
+/// How long events can be asked for.
+const EVENTS_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 impl Reconciler {
     /// Ends sessions that have expired; how long until the next is to be.
@@ -97,11 +99,12 @@ impl Reconciler {
     }
 
     /// Clears the store of what processes that are gone left unfinished, and of what was sent in
-    /// time for a session and is there too late. How much.
+    /// time for a session and is there too late. How much. Forgets events that are old.
     ///
     /// # Errors
     /// When the store or the database fails.
     pub async fn sweep(&self) -> std::result::Result<usize, Settling> {
+        self.records.forget_events(EVENTS_FOR).await?;
         // Asked before the store: what is begun later is young.
         let kept = self.records.references().await?;
         Ok(self.storage.sweep(&kept).await? + self.sweep_staging().await?)

@@ -10,6 +10,7 @@
 mod administration;
 mod completion;
 mod error;
+mod events;
 mod expiry;
 mod hashing;
 mod holding;
@@ -17,6 +18,7 @@ mod image;
 mod intent;
 mod left_over;
 mod list;
+mod listening;
 mod live;
 mod names;
 mod owner;
@@ -34,6 +36,7 @@ use uuid::Uuid;
 
 pub use administration::{Extent, Sums};
 pub use error::{Error, Result};
+pub use events::{Change, Event, Follower};
 pub use expiry::{discard, unstage};
 pub use hashing::Hasher;
 pub use holding::Progress;
@@ -49,6 +52,7 @@ use crate::{
     database::{Database, Migration, Role},
     storage,
 };
+use listening::Listeners;
 use live::Live;
 use names::Names;
 use owner::Owner;
@@ -68,6 +72,12 @@ pub const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("migrations/0002_sessions.sqlite.sql"),
         postgres: include_str!("migrations/0002_sessions.postgres.sql"),
     },
+    Migration {
+        version: 3,
+        name: "events",
+        sqlite: include_str!("migrations/0003_events.sqlite.sql"),
+        postgres: include_str!("migrations/0003_events.postgres.sql"),
+    },
 ];
 
 /// The records. Cheap to clone.
@@ -83,11 +93,19 @@ struct Inner {
     live: Mutex<Live>,
     left: Notify,
     unhashed: Notify,
+    listeners: Listeners,
+    followers: Vec<Arc<dyn Follower>>,
 }
 
 impl Records {
-    /// The records that `database` keeps, for a process of this role.
-    pub fn new(database: Database, role: Role, quotas: Quotas) -> Self {
+    /// The records that `database` keeps, for a process of this role. Each change is followed by what
+    /// `followers` add.
+    pub fn new(
+        database: Database,
+        role: Role,
+        quotas: Quotas,
+        followers: Vec<Arc<dyn Follower>>,
+    ) -> Self {
         Self(Arc::new(Inner {
             database,
             owner: Owner::new(role),
@@ -96,6 +114,8 @@ impl Records {
             live: Mutex::default(),
             left: Notify::new(),
             unhashed: Notify::new(),
+            listeners: Listeners::default(),
+            followers,
         }))
     }
 
@@ -163,6 +183,10 @@ impl Records {
 
     fn names(&self) -> &Names {
         &self.0.names
+    }
+
+    fn listeners(&self) -> &Listeners {
+        &self.0.listeners
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {

@@ -94,12 +94,22 @@ pub(super) fn removal(old: &Image) -> Growth {
     Growth { bytes: -signed(old.size), images: -1 }
 }
 
-/// Takes what has changed into the tenant's sums.
+/// Takes a change of an image into the tenant's sums; an event of it is to be told.
 pub(super) fn settle(batch: Batch, tenant: &TenantId, grown: Growth) -> Batch {
+    add(batch, tenant, grown, 1)
+}
+
+fn add(batch: Batch, tenant: &TenantId, grown: Growth, events: i64) -> Batch {
     const SQL: &str = "\
-        INSERT INTO usage (tenant, bytes, images) VALUES ($1, $2, $3) ON CONFLICT (tenant) DO UPDATE \
-        SET bytes = usage.bytes + excluded.bytes, images = usage.images + excluded.images";
-    batch.statement(SQL).bind(tenant.as_str().to_owned()).bind(grown.bytes).bind(grown.images)
+        INSERT INTO usage (tenant, bytes, images, events) VALUES ($1, $2, $3, $4) \
+        ON CONFLICT (tenant) DO UPDATE SET bytes = usage.bytes + excluded.bytes, \
+        images = usage.images + excluded.images, events = usage.events + excluded.events";
+    batch
+        .statement(SQL)
+        .bind(tenant.as_str().to_owned())
+        .bind(grown.bytes)
+        .bind(grown.images)
+        .bind(events)
 }
 
 /// What an upload adds, as far as it is known: at least this, and at most that.
@@ -171,7 +181,7 @@ pub(super) async fn reserve(
         return Ok(expected.most);
     }
     // Changing nothing locks the row, in either dialect.
-    settle(Batch::new(connection), tenant, Growth::default()).run(connection).await?;
+    add(Batch::new(connection), tenant, Growth::default(), 0).run(connection).await?;
     room(connection, tenant, intent, limits).await?.share(expected)
 }
 
