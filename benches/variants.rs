@@ -65,7 +65,8 @@ fn variants(criterion: &mut Criterion) {
         let wanted = [spec(1280), spec(640), spec(320)];
         b.iter(|| {
             let picture = decode(black_box(&bytes), &wanted, &LIMITS).unwrap();
-            let rendered: Vec<_> = wanted.iter().map(|spec| picture.render(spec).unwrap()).collect();
+            let rendered: Vec<_> =
+                wanted.iter().map(|spec| picture.render(spec).unwrap()).collect();
             (rendered, picture.look().unwrap())
         });
     });

@@ -68,7 +68,7 @@ fn in_a_process_of_its_own() {
     let limits = limits(env::var(MEMORY).unwrap().parse().unwrap());
     // The code is in memory before, and not counted.
     for (_, bytes) in super::hostile::CORPUS.iter() {
-        render(bytes, &wanted(), &limits).unwrap();
+        render(bytes, &wanted(), &LIMITS).unwrap();
     }
     // The peak is that of now again.
     fs::write("/proc/self/clear_refs", "5").unwrap();
