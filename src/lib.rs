@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`app`] wires everything; [`gateway`] decides where a request goes;
 //! [`consumers`] takes an image in; [`storage`] keeps it. [`problem`] is how errors leave,
-//! [`edge`] what every request passes first and last, [`imaging`] what is made of an image's bytes. `docs/architecture.md` has the map.
+//! [`edge`] what every request passes first and last, [`imaging`] what is made of an image's
+//! bytes. `docs/architecture.md` has the map.
 
 pub mod app;
 pub mod cli;

@@ -4,6 +4,7 @@
 pub(super) mod gif;
 pub(super) mod jpeg;
 pub(super) mod png;
+mod vp8l;
 pub(super) mod webp;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! WebP's chunks (RFC 9649, 2.3 to 2.7), and of an animation its first frame.
 
 use super::super::Error;
-use super::{EXIF, le32, orientation_only};
+use super::{EXIF, le32, orientation_only, vp8l};
 
 /// VP8X's flags (2.7.1).
 const EXIF_FLAG: u8 = 0b0000_1000;
@@ -132,6 +132,23 @@ impl<'a> Frame<'a> {
         } else {
             self.alpha.is_some()
         }
+    }
+
+    /// The bytes that a decoder takes for the frame's prefix codes.
+    ///
+    /// # Errors
+    /// Where the lossless part of the bitstream breaks before its pixels.
+    pub(in super::super) fn codes_memory(&self) -> Result<u64, Error> {
+        // Behind VP8L's header of five bytes; behind ALPH's of one, where it says that it is
+        // compressed.
+        let lossless = match (self.lossless, self.alpha) {
+            (true, _) => self.bitstream.get(5..),
+            (false, Some(&[head, ref alpha @ ..])) if head & 3 == 1 => Some(alpha),
+            _ => return Ok(0),
+        };
+        lossless
+            .and_then(|bitstream| vp8l::codes_memory(bitstream, self.width, self.height))
+            .ok_or_else(|| Error::broken("WebP", "its bitstream breaks before its pixels"))
     }
 
     /// A file of this frame alone, its size that of the frame.

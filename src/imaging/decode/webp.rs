@@ -23,9 +23,10 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted<'_>, limits: &Limits) -> Resul
     };
     limits.pixels(canvas.width, canvas.height)?;
     let by = squares(wanted(canvas.width, canvas.height));
-    let memory = memory(&frame).saturating_add(canvas.memory(by));
-    limits.memory(memory)?;
     let clock = limits.start();
+    let memory = memory(&frame) + canvas.memory(by);
+    limits.memory(memory)?;
+    limits.memory(memory + frame.codes_memory()?)?;
     let broken = |error| Error::undecodable("WebP", error);
     // The one frame as a file: the decoder then makes no canvas of its own.
     let alone = frame.alone();
@@ -61,11 +62,12 @@ fn memory(frame: &Frame<'_>) -> u64 {
         u64::from(frame.width.next_multiple_of(16)) * u64::from(frame.height.next_multiple_of(16));
     let compressed = frame.bitstream.len() + frame.alpha.map_or(0, <[u8]>::len);
     let halves = match (frame.lossless, frame.has_alpha()) {
-        // The pixels; where none is transparent, they are decoded with four channels first.
-        (true, true) => 8,
-        (true, false) => 14,
-        // Luma, chroma, the pixels, and of opacity four channels and one or two more.
-        (false, true) => 3 + 8 + 14,
+        // The transforms' images, and the pixels; where none is transparent, they are decoded with
+        // four channels first.
+        (true, true) => 2 + 8,
+        (true, false) => 2 + 14,
+        // Luma, chroma, the pixels, and of opacity four channels, one more, and its transforms.
+        (false, true) => 3 + 8 + 12,
         (false, false) => 3 + 6,
     };
     pixels * halves / 2 + 2 * compressed as u64 + (1 << 20)
