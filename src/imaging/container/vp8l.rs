@@ -30,9 +30,10 @@ const NEAR: [u8; 120] = [
     0x7e, 0x61, 0x6f, 0x50, 0x71, 0x7f, 0x60, 0x70,
 ];
 
-/// The bytes that a decoder takes for the codes of the pixels of an image of this size; `None`
-/// where the bitstream breaks before them. It begins behind its header, as in an ALPH chunk.
-pub(super) fn codes_memory(bitstream: &[u8], width: u32, height: u32) -> Option<u64> {
+/// The bytes that a decoder takes for the codes of the pixels of an image of this size, counted
+/// until they are more than `enough`; `None` where the bitstream breaks before that. It begins
+/// behind its header, as in an ALPH chunk.
+pub(super) fn codes_memory(bitstream: &[u8], width: u32, height: u32, enough: u64) -> Option<u64> {
     let mut bits = Bits { bytes: bitstream, at: 0 };
     let mut width = width;
     let mut seen = [false; 4];
@@ -70,6 +71,9 @@ pub(super) fn codes_memory(bitstream: &[u8], width: u32, height: u32) -> Option<
     }
     let mut memory = 0;
     for _ in 0..groups {
+        if memory > enough {
+            break;
+        }
         memory += group(&mut bits, cache)?.iter().map(Code::memory).sum::<u64>();
     }
     Some(memory)
@@ -283,7 +287,7 @@ mod tests {
 
     fn memory(webp: &[u8]) -> Option<u64> {
         let frame = first_frame(webp).unwrap();
-        codes_memory(&frame.bitstream[5..], frame.width, frame.height)
+        codes_memory(&frame.bitstream[5..], frame.width, frame.height, u64::MAX)
     }
 
     #[test]

@@ -134,11 +134,12 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The bytes that a decoder takes for the frame's prefix codes.
+    /// The bytes that a decoder takes for the frame's prefix codes, counted until they are more
+    /// than `enough`.
     ///
     /// # Errors
     /// Where the lossless part of the bitstream breaks before its pixels.
-    pub(in super::super) fn codes_memory(&self) -> Result<u64, Error> {
+    pub(in super::super) fn codes_memory(&self, enough: u64) -> Result<u64, Error> {
         // Behind VP8L's header of five bytes; behind ALPH's of one, where it says that it is
         // compressed.
         let lossless = match (self.lossless, self.alpha) {
@@ -147,7 +148,7 @@ impl<'a> Frame<'a> {
             _ => return Ok(0),
         };
         lossless
-            .and_then(|bitstream| vp8l::codes_memory(bitstream, self.width, self.height))
+            .and_then(|bitstream| vp8l::codes_memory(bitstream, self.width, self.height, enough))
             .ok_or_else(|| Error::broken("WebP", "its bitstream breaks before its pixels"))
     }
 

@@ -10,6 +10,9 @@ use super::super::raster::Layout;
 use super::super::{Error, Limits};
 use super::{Canvas, Decoded, Wanted, squares};
 
+/// Up to this much the error says how much memory it would have taken.
+const ENOUGH: u64 = 128 << 20;
+
 pub(super) fn decode(bytes: &[u8], wanted: Wanted<'_>, limits: &Limits) -> Result<Decoded, Error> {
     let frame = first_frame(bytes)?;
     let canvas = Canvas {
@@ -26,7 +29,7 @@ pub(super) fn decode(bytes: &[u8], wanted: Wanted<'_>, limits: &Limits) -> Resul
     let clock = limits.start();
     let memory = memory(&frame) + canvas.memory(by);
     limits.memory(memory)?;
-    limits.memory(memory + frame.codes_memory()?)?;
+    limits.memory(memory + frame.codes_memory(limits.memory.max(ENOUGH))?)?;
     let broken = |error| Error::undecodable("WebP", error);
     // The one frame as a file: the decoder then makes no canvas of its own.
     let alone = frame.alone();

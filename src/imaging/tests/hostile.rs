@@ -135,6 +135,59 @@ fn a_jpeg_of_thousands_of_scans_is_refused_where_they_cost_much() {
     cleanly(&many_scans(64, 5_000), &TIGHT).unwrap();
 }
 
+/// A lossless WebP of 64 × 64 pixels with 65,536 groups of five prefix codes, for each of which a
+/// decoder makes a table of 4 KiB.
+fn many_codes() -> Vec<u8> {
+    let (mut bytes, mut held, mut count) = (vec![0x2f], 0_u64, 0);
+    let mut write = |value: u64, length: u32| {
+        held |= value << count;
+        count += length;
+        while count >= 8 {
+            bytes.push(held as u8);
+            held >>= 8;
+            count -= 8;
+        }
+    };
+    write(63 | 63 << 14, 32);
+    // No transform, no cache of colours; groups by blocks of 4 × 4.
+    write(0b100, 3);
+    write(0, 3);
+    // The image of groups, without a cache: each code has one symbol of 8 bits, 255 for red and
+    // green, and 0.
+    write(0, 1);
+    for symbol in [255, 255, 0, 0, 0] {
+        write(0b101 | symbol << 3, 11);
+    }
+    for _ in 0..65_536 * 5 {
+        // Not simple; of the codes' lengths there are fourteen. 1 to 6 have three bits, 7 to 10
+        // have four, in an order of the standard's.
+        write(10 << 1, 5);
+        for length in [0, 0, 0, 3, 3, 3, 3, 3, 0, 3, 4, 4, 4, 4] {
+            write(length, 3);
+        }
+        // Eleven symbols: of 1 to 10 bits, and one more of 10.
+        write(0b1001_001_1, 8);
+        for code in [0, 0b100, 0b010, 0b110, 0b001, 0b101] {
+            write(code, 3);
+        }
+        for code in [0b0011, 0b1011, 0b0111, 0b1111, 0b1111] {
+            write(code, 4);
+        }
+    }
+    write(0, 16);
+    riff(b"RIFF", &[&b"WEBP"[..], &riff(b"VP8L", &bytes)].concat())
+}
+
+#[test]
+fn a_webp_of_codes_upon_codes_is_refused_before_they_are_made() {
+    let bytes = many_codes();
+    assert!(bytes.len() < 5 << 20);
+    let Err(Error::TooMuchMemory { needed, .. }) = cleanly(&bytes, &TIGHT) else {
+        panic!("it is not refused");
+    };
+    assert!(needed > 128 << 20, "{needed}");
+}
+
 /// Small images of every format, with metadata that is read.
 pub(super) static CORPUS: LazyLock<Vec<(&'static str, Vec<u8>)>> = LazyLock::new(corpus);
 
