@@ -1,13 +1,18 @@
 # gatehouse in an image that holds the binary, the C library and the TLS roots: no shell, no
 # package manager, no root. docs/docker.md tells how to build and run it.
 
-# Arguments, so that a mirror or a pinned digest can stand in. The build image brings cargo and
-# a C compiler; the runtime image brings CA certificates, libgcc and a glibc that is not older.
+# Arguments, so that a mirror or a pinned digest can stand in. The build image brings cargo, a C
+# compiler and apt; the runtime image brings CA certificates, libgcc and a glibc that is not older.
 ARG BUILD_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM ${BUILD_IMAGE} AS build
 WORKDIR /build
+
+# For libjpeg-turbo, which is built from its crate's own sources: nasm for its SIMD.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends cmake make nasm \
+    && rm -rf /var/lib/apt/lists/*
 
 # The dependencies, against stand-ins for the sources: a layer that is kept while only these
 # change. The benches are not built; cargo only checks that those in the manifest exist.

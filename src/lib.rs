@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`app`] wires everything; [`gateway`] decides where a request goes;
 //! [`consumers`] takes an image in; [`storage`] keeps it. [`problem`] is how errors leave,
-//! [`edge`] what every request passes first and last. `docs/architecture.md` has the map.
+//! [`edge`] what every request passes first and last, [`imaging`] what is made of an image's
+//! bytes. `docs/architecture.md` has the map.
 
 pub mod app;
 pub mod cli;
@@ -12,6 +13,7 @@ pub mod database;
 pub mod edge;
 pub mod fault;
 pub mod gateway;
+pub mod imaging;
 pub mod operations;
 pub mod problem;
 pub mod reload;

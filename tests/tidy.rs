@@ -47,6 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("tenant", &["problem"]),
     ("gateway", &["connection", "database", "edge", "problem", "settings", "tenant"]),
     ("fault", &[]),
+    ("imaging", &[]),
     ("consumers", &["database", "edge", "fault", "problem", "settings", "storage", "tenant"]),
     ("database", &["problem"]),
     ("storage", &[]),
