@@ -12,6 +12,7 @@ pub mod database;
 pub mod edge;
 pub mod fault;
 pub mod gateway;
+pub mod jobs;
 pub mod operations;
 pub mod problem;
 pub mod reload;
