@@ -19,19 +19,32 @@ struct Hold {
     until: Instant,
     /// Drops the handler.
     cancel: CancellationToken,
+    /// Whether it is being settled: its row may be gone for that.
+    ends: bool,
+}
+
+/// Cancels all runs when it is dropped.
+pub(super) struct CancelOnDrop<'a>(pub(super) &'a Held);
+
+impl Drop for CancelOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.cancel_all();
+    }
 }
 
 impl Held {
     /// A run has begun; what cancels it.
     pub(super) fn begin(&self, run: Run, until: Instant) -> CancellationToken {
         let cancel = CancellationToken::new();
-        self.holds().insert(run, Hold { until, cancel: cancel.clone() });
+        self.holds().insert(run, Hold { until, cancel: cancel.clone(), ends: false });
         cancel
     }
 
-    /// Whether the run is this worker's for sure.
-    pub(super) fn has(&self, run: &Run) -> bool {
-        self.holds().get(run).is_some_and(|hold| Instant::now() < hold.until)
+    /// A run is about to be settled. Whether it is this worker's for sure.
+    pub(super) fn settle(&self, run: &Run) -> bool {
+        let mut holds = self.holds();
+        let hold = holds.get_mut(run).filter(|hold| Instant::now() < hold.until);
+        hold.map(|hold| hold.ends = true).is_some()
     }
 
     /// A run has ended.
@@ -50,11 +63,15 @@ impl Held {
         let mut holds = self.holds();
         let mut lost = 0;
         for run in asked {
-            if let Some(hold) = holds.get_mut(run).filter(|_| kept.contains(run)) {
-                hold.until = until;
-            } else if let Some(hold) = holds.remove(run) {
-                hold.cancel.cancel();
-                lost += 1;
+            match holds.get_mut(run) {
+                Some(hold) if kept.contains(run) => hold.until = until,
+                Some(hold) if !hold.ends => {
+                    hold.cancel.cancel();
+                    holds.remove(run);
+                    lost += 1;
+                }
+                // Settled meanwhile, or about to be.
+                _ => {}
             }
         }
         lost

@@ -182,9 +182,11 @@ fn fail_left(batch: Batch, row: &AnyRow, now: i64, backoff: Backoff) -> Result<B
 
 /// The condition that a row is of one of `count` runs, which are bound as parameters from `$first`.
 pub(super) fn among(first: usize, count: usize) -> String {
-    let pair = |at: usize| format!("(${}, ${})", first + 2 * at, first + 2 * at + 1);
-    let pairs: Vec<_> = (0..count).map(pair).collect();
-    format!("(id, attempts) IN (VALUES {})", pairs.join(", "))
+    let numbers = || (first..).step_by(2).take(count);
+    let ids: Vec<_> = numbers().map(|number| format!("${number}")).collect();
+    let pairs: Vec<_> = numbers().map(|number| format!("(${number}, ${})", number + 1)).collect();
+    // SQLite would read all rows for the pairs alone; by the ids it finds them.
+    format!("id IN ({}) AND (id, attempts) IN (VALUES {})", ids.join(", "), pairs.join(", "))
 }
 
 pub(super) fn bind_all<'a>(batch: Batch, runs: impl IntoIterator<Item = &'a Run>) -> Batch {

@@ -52,7 +52,8 @@ struct Inner {
 }
 
 impl Jobs {
-    /// The jobs that `database` keeps, for a process of its own.
+    /// The jobs that `database` keeps, as a process of its own sees them: all workers of a process
+    /// share one.
     pub fn new(database: Database) -> Self {
         Self(Arc::new(Inner { database, owner: Uuid::now_v7(), wakes: Wakes::default() }))
     }

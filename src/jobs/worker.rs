@@ -19,7 +19,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Backoff, Job, Jobs, Outcome, held::Held};
+use super::{
+    Backoff, Job, Jobs, Outcome,
+    held::{CancelOnDrop, Held},
+};
 use trouble::Trouble;
 
 /// The pause after the database could not be asked.
@@ -92,6 +95,7 @@ impl<H: Handler> Worker<H> {
     /// Works until `stop`; then it begins nothing, lets what runs go on for `grace`, and gives
     /// back what is not done by then. Must be called within a tokio runtime, on which the jobs run.
     pub async fn run(self, stop: CancellationToken, grace: Duration) {
+        let _cut = CancelOnDrop(&self.0.held);
         let (ended, ending) = mpsc::channel(self.0.pace.at_once.max(1));
         let work = async {
             self.take_on(&stop, ended).await;

@@ -25,6 +25,26 @@ async fn what_a_run_writes_is_written_with_its_end() {
 }
 
 #[tokio::test]
+async fn who_adds_jobs_to_another_queue_wakes_it() {
+    for subject in Subject::both().await {
+        let jobs = subject.jobs();
+        let other = start_on("another", &jobs, pace(1), NEVER, |_| async { Outcome::done() });
+        // It has looked, and would look again in an hour.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let worker = start(&jobs, pace(1), NEVER, |_| async {
+            let then = NewJob { queue: "another", ..new("then") };
+            Done::with(move |batch| jobs::add(batch, &then)).wake("another").into()
+        });
+        subject.add(["first"]).await;
+        jobs.wake(QUEUE);
+        subject.until_none().await;
+        assert_eq!(other.begun(), ["then"]);
+        worker.stop().await;
+        other.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn what_the_database_refuses_fails_that_run_only() {
     for subject in Subject::both().await {
         subject.add(ids(10)).await;

@@ -27,6 +27,7 @@ async fn what_is_added_twice_is_one_job() {
             subject.write(each).await.unwrap();
         }
         let taken = take(&subject.jobs(), 10, NEVER).await;
+        assert!(taken.iter().all(|job| job.attempts == 1), "{taken:?}");
         let mut kinds: Vec<_> = taken.iter().map(|job| (&*job.id, &*job.kind)).collect();
         kinds.sort_unstable();
         assert_eq!(kinds, [("one", "step"), ("to-acme", "webhook")], "{}", subject.url);
@@ -37,13 +38,19 @@ async fn what_is_added_twice_is_one_job() {
 async fn the_oldest_that_are_due_are_taken_first() {
     for subject in Subject::both().await {
         let jobs = subject.jobs();
-        for (id, after) in [("later", 60_000), ("third", 30), ("second", 15), ("first", 0)] {
-            let after = Duration::from_millis(after);
-            subject.write(move |b| jobs::add(b, &NewJob { after, ..new(id) })).await.unwrap();
-        }
+        subject
+            .write(|batch| {
+                let all = [("later", 60_000), ("third", 400), ("second", 200), ("first", 0)];
+                all.into_iter().fold(batch, |batch, (id, after)| {
+                    let after = Duration::from_millis(after);
+                    jobs::add(batch, &NewJob { after, ..new(id) })
+                })
+            })
+            .await
+            .unwrap();
         let other = NewJob { queue: "another", ..new("elsewhere") };
         subject.write(move |batch| jobs::add(batch, &other)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         let names = |jobs: &[Job]| jobs.iter().map(|job| job.id.clone()).collect::<Vec<_>>();
         assert_eq!(names(&take(&jobs, 2, NEVER).await), ["first", "second"]);
         assert_eq!(names(&take(&jobs, 2, NEVER).await), ["third"]);
@@ -86,6 +93,48 @@ async fn who_lost_the_lease_can_end_nothing_and_write_nothing() {
         assert!(other.finish(&again[0], writes).await.unwrap());
         assert!(!other.finish(&again[0], writes).await.unwrap(), "it is gone");
         assert_eq!(subject.listed().await.len(), 3, "two, and the written one");
+    }
+}
+
+/// Lets the leases of all that are taken run out, and takes them again.
+async fn lapse(jobs: &Jobs) -> Vec<Job> {
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    assert_eq!(take(jobs, 10, NEVER).await.len(), 0);
+    tokio::time::sleep(Duration::from_millis(60)).await;
+    take(jobs, 10, NEVER).await
+}
+
+#[tokio::test]
+async fn an_earlier_run_of_the_same_process_can_end_nothing() {
+    for subject in Subject::both().await {
+        let jobs = subject.jobs();
+        subject.add(["a", "b", "c"]).await;
+        let first = take(&jobs, 10, Duration::from_millis(30)).await;
+        assert_eq!(lapse(&jobs).await.len(), 3);
+        assert!(!jobs.finish(&first[0], |batch| batch).await.unwrap());
+        assert!(!jobs.retry_after(&first[1], Duration::ZERO, "no").await.unwrap());
+        assert!(!jobs.bury(&first[2], "no").await.unwrap());
+        assert_eq!(subject.count().await, 3, "{}", subject.url);
+    }
+}
+
+#[tokio::test]
+async fn a_run_of_the_same_number_is_told_apart_by_its_owner() {
+    for subject in Subject::both().await {
+        let (dead, other) = (subject.jobs(), subject.again().await.jobs());
+        subject.add(["a", "b", "c"]).await;
+        let lost = take(&dead, 10, Duration::from_millis(30)).await;
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        assert_eq!(take(&other, 10, NEVER).await.len(), 0);
+        // An operator has them begin anew.
+        let all = gatehouse::jobs::Which::All(Filter::default());
+        assert_eq!(other.retry(all).await.unwrap(), 3);
+        let again = take(&other, 10, NEVER).await;
+        assert!(again.iter().all(|job| job.attempts == lost[0].attempts), "{again:?}");
+        assert!(!dead.finish(&lost[0], |batch| batch).await.unwrap());
+        assert!(!dead.retry_after(&lost[1], Duration::ZERO, "no").await.unwrap());
+        assert!(!dead.bury(&lost[2], "no").await.unwrap());
+        assert_eq!(subject.count().await, 3, "{}", subject.url);
     }
 }
 

@@ -168,9 +168,17 @@ where
     F: Fn(Job) -> R + Send + Sync + 'static,
     R: Future<Output = Outcome> + Send + 'static,
 {
+    start_on(QUEUE, jobs, pace, grace, run)
+}
+
+fn start_on<F, R>(queue: &'static str, jobs: &Jobs, pace: Pace, grace: Duration, run: F) -> Running
+where
+    F: Fn(Job) -> R + Send + Sync + 'static,
+    R: Future<Output = Outcome> + Send + 'static,
+{
     let (begun, stop) = (Arc::<Mutex<Vec<String>>>::default(), CancellationToken::new());
     let handler = Script { run, begun: Arc::clone(&begun) };
-    let worker = Worker::new(jobs.clone(), QUEUE, handler, pace);
+    let worker = Worker::new(jobs.clone(), queue, handler, pace);
     let task = tokio::spawn(worker.run(stop.clone(), grace));
     Running { begun, stop, task }
 }

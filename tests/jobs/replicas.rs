@@ -72,7 +72,8 @@ async fn a_restart_of_the_database_is_outlived() {
     postgres.stop();
     // Two end while there is nobody to tell.
     opened.add_permits(2);
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    // Longer than anybody waits for a connection.
+    tokio::time::sleep(Duration::from_secs(7)).await;
     postgres.restart().await;
     opened.add_permits(2);
     let until = Instant::now() + PATIENCE;

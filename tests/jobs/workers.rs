@@ -151,3 +151,21 @@ async fn on_sqlite_a_start_knows_that_what_ran_before_is_gone() {
     subject.until_none().await;
     worker.stop().await;
 }
+
+#[tokio::test]
+async fn a_worker_that_is_dropped_drops_what_it_runs() {
+    let subject = Subject::sqlite().await;
+    subject.add(["running"]).await;
+    let (held, gone) = tokio::sync::oneshot::channel::<()>();
+    let held = Mutex::new(Some(held));
+    let worker = start(&subject.jobs(), pace(1), NEVER, move |_| {
+        let held = held.lock().unwrap().take();
+        async move {
+            let _held = held;
+            std::future::pending().await
+        }
+    });
+    worker.until_begun(1).await;
+    worker.task.abort();
+    assert!(tokio::time::timeout(PATIENCE, gone).await.expect("it is dropped").is_err());
+}

@@ -73,7 +73,7 @@ impl<H> Inner<H> {
     async fn settle(&self, ends: &[(Job, End)], trouble: &mut Trouble) -> Result<(), Error> {
         loop {
             let held = ends.iter().map(|(job, end)| (job.run(), end.clone()));
-            let held: Vec<_> = held.filter(|(run, _)| self.held.has(run)).collect();
+            let held: Vec<_> = held.filter(|(run, _)| self.held.settle(run)).collect();
             if held.is_empty() {
                 return Ok(());
             }
