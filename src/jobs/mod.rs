@@ -91,7 +91,8 @@ impl Jobs {
 fn one_line(error: &str) -> String {
     const LONGEST: usize = 300;
     let plain = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = error.trim().chars().map(plain).take(LONGEST + 1).collect();
+    let error = error.trim_matches(|c: char| c.is_whitespace() || c.is_control());
+    let mut line: String = error.chars().map(plain).take(LONGEST + 1).collect();
     if let Some((end, _)) = line.char_indices().nth(LONGEST) {
         line.truncate(end);
         line.push('…');

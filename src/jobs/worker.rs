@@ -168,7 +168,8 @@ impl<H: Handler> Worker<H> {
     ) {
         let inner = Arc::clone(&self.0);
         self.0.tasks.spawn(async move {
-            let run = AssertUnwindSafe(inner.handler.run(&job)).catch_unwind();
+            // The call may panic as well as the future that it makes.
+            let run = AssertUnwindSafe(async { inner.handler.run(&job).await }).catch_unwind();
             let Some(outcome) = cancel.run_until_cancelled(run).await else { return };
             let outcome = outcome.unwrap_or_else(|_| {
                 tracing::error!(id = job.id, queue = job.queue, "a job's handler panicked");

@@ -132,3 +132,25 @@ async fn a_panic_fails_that_run_only() {
         worker.stop().await;
     }
 }
+
+/// Panics before there is a future, once.
+struct Panics;
+
+impl Handler for Panics {
+    fn run(&self, job: &Job) -> impl Future<Output = Outcome> + Send {
+        assert!(job.attempts > 1, "a panic that the test asks for");
+        std::future::ready(Outcome::done())
+    }
+}
+
+#[tokio::test]
+async fn a_panic_before_the_work_begins_is_one_too() {
+    let subject = Subject::sqlite().await;
+    subject.add(["once"]).await;
+    let stop = CancellationToken::new();
+    let worker = Worker::new(subject.jobs(), QUEUE, Panics, pace(1));
+    let worker = tokio::spawn(worker.run(stop.clone(), NEVER));
+    subject.until_none().await;
+    stop.cancel();
+    worker.await.unwrap();
+}
