@@ -30,6 +30,7 @@ use crate::{
         self, AuthMode, AuthSettings, Checks, Gateway, Module, Registry, ServicesSettings,
         TrustedProxies,
     },
+    jobs,
     operations::Readiness,
     settings::{Invalid, Settings},
     storage::{self, Budget, SharedStorage},
@@ -230,7 +231,7 @@ impl Application {
 
 /// The migrations of all modules' tables.
 pub fn migrations() -> Vec<Migration> {
-    [consumers::records::MIGRATIONS, gateway::MIGRATIONS].concat()
+    [consumers::records::MIGRATIONS, jobs::MIGRATIONS, gateway::MIGRATIONS].concat()
 }
 
 /// Says what a person starting the server wants to know first.

@@ -4,6 +4,7 @@ mod adopt;
 mod check;
 mod erase;
 mod images;
+mod jobs;
 mod keys;
 mod progress;
 mod quotas;
@@ -74,6 +75,9 @@ enum Command {
     Tenants(tenants::Command),
     /// Make records for images that are in the store without one
     Adopt(adopt::Adopt),
+    /// List what is done after uploads, have it tried again, drop it
+    #[command(subcommand)]
+    Jobs(jobs::Command),
     /// Ask the running server whether it is ready: exit status 0 if so, 1 if not
     Healthcheck,
 }
@@ -96,6 +100,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Adopt(command) => with_database(&sources, async |database, settings| {
             adopt::run(command, database, settings).await
         }),
+        Command::Jobs(command) => {
+            with_database(&sources, async |database, _| jobs::run(command, database).await)
+        }
         Command::Healthcheck => {
             with_settings(&sources, |settings| healthcheck(settings.server.listen))
         }

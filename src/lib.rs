@@ -14,6 +14,7 @@ pub mod edge;
 pub mod fault;
 pub mod gateway;
 pub mod imaging;
+pub mod jobs;
 pub mod operations;
 pub mod problem;
 pub mod reload;

@@ -13,6 +13,7 @@ mod framing;
 mod gateway;
 mod harness;
 mod images;
+mod jobs;
 mod operations;
 mod rate_limits;
 mod records;

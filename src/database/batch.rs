@@ -7,6 +7,8 @@ use sqlx::{
     any::{AnyArguments, AnyRow},
 };
 
+use super::Dialect;
+
 /// Statements to run. Each has parameters of its own, which begin at `$1`.
 pub struct Batch {
     /// Statements that go together, and their arguments.
@@ -28,6 +30,11 @@ impl Batch {
     /// No statements yet, for this connection.
     pub fn new(connection: &AnyConnection) -> Self {
         Self { parts: Vec::new(), joined: connection.backend_name() == "SQLite", failed: None }
+    }
+
+    /// What is spoken where it will run.
+    pub fn dialect(&self) -> Dialect {
+        if self.joined { Dialect::Sqlite } else { Dialect::Postgres }
     }
 
     /// Adds a statement.

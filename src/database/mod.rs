@@ -13,6 +13,7 @@ mod batch;
 mod error;
 mod group;
 mod migration;
+mod notices;
 mod settings;
 
 use std::{
@@ -36,6 +37,7 @@ use tokio::{runtime::Handle, sync::oneshot, time::timeout};
 pub use batch::Batch;
 pub use error::{Error, ErrorKind};
 pub use migration::Migration;
+pub use notices::Notices;
 pub use settings::{DatabaseUrl, Settings};
 
 use crate::problem;
@@ -62,6 +64,17 @@ pub enum Dialect {
     Sqlite,
     /// PostgreSQL 12 or later.
     Postgres,
+}
+
+impl Dialect {
+    /// The expression for the database's clock as its statement began, in milliseconds since 1970:
+    /// one clock for all processes.
+    pub fn now(self) -> &'static str {
+        match self {
+            Self::Sqlite => "CAST(unixepoch('subsec') * 1000 AS BIGINT)",
+            Self::Postgres => "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)",
+        }
+    }
 }
 
 /// Who opens the database.
@@ -100,6 +113,7 @@ pub struct Database(Arc<Inner>);
 
 struct Inner {
     dialect: Dialect,
+    url: DatabaseUrl,
     pool: AnyPool,
     /// Of SQLite.
     writer: Option<Writer>,
@@ -156,7 +170,9 @@ impl Database {
             Err(error) => return Err(unusable(error.to_string())),
         };
         let migrated = AtomicBool::new(false);
-        let database = Self(Arc::new(Inner { dialect, pool, writer, migrated, home, _lock: lock }));
+        let url = settings.url.clone();
+        let inner = Inner { dialect, url, pool, writer, migrated, home, _lock: lock };
+        let database = Self(Arc::new(inner));
         database.migrate_or_wait(migrations).await?;
         Ok(database)
     }

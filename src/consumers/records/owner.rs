@@ -153,14 +153,6 @@ impl Records {
     }
 }
 
-/// The database's clock in milliseconds since 1970: one for all processes.
-fn now(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Sqlite => "CAST(unixepoch('subsec') * 1000 AS BIGINT)",
-        Dialect::Postgres => "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
-    }
-}
-
 async fn show(
     connection: &mut AnyConnection,
     id: Uuid,
@@ -170,7 +162,7 @@ async fn show(
     let sql = format!(
         "INSERT INTO owners (id, role, seen_at) VALUES ($1, $2, {}) \
          ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at",
-        now(dialect)
+        dialect.now()
     );
     let role = match role {
         Role::Server => "server",
@@ -189,7 +181,7 @@ async fn bury(connection: &mut AnyConnection, dialect: Dialect) -> Result<()> {
         Dialect::Sqlite => "DELETE FROM owners WHERE role <> 'server' AND seen_at < {now} - $1",
         Dialect::Postgres => "DELETE FROM owners WHERE seen_at < {now} - $1",
     };
-    let sql = sqlx::AssertSqlSafe(sql.replace("{now}", now(dialect)));
+    let sql = sqlx::AssertSqlSafe(sql.replace("{now}", dialect.now()));
     let dead_after = i64::try_from(DEAD_AFTER.as_millis()).unwrap_or(i64::MAX);
     sqlx::query(sql).bind(dead_after).execute(connection).await?;
     Ok(())

@@ -1,0 +1,78 @@
+//! What a run of a job came to.
+
+use std::{fmt, time::Duration};
+
+use crate::database::Batch;
+
+/// What a run of a job came to.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The job is done.
+    Done(Done),
+    /// It failed, and may succeed later.
+    Again {
+        /// How long it was told to wait (`Retry-After`), if at all.
+        after: Option<Duration>,
+        /// Why, in one sentence for the operator.
+        error: String,
+    },
+    /// It failed, and would fail again: it becomes a dead letter.
+    Dead {
+        /// Why, in one sentence for the operator.
+        error: String,
+    },
+}
+
+/// A job's success, and what is written with it.
+#[derive(Default)]
+pub struct Done {
+    pub(super) also: Option<Box<Also>>,
+    pub(super) wakes: Vec<&'static str>,
+}
+
+/// Adds statements to a batch. Called again where the transaction has to be.
+pub(super) type Also = dyn Fn(Batch) -> Batch + Send + Sync;
+
+impl Outcome {
+    /// The job is done, and there is nothing to write.
+    pub fn done() -> Self {
+        Self::Done(Done::default())
+    }
+
+    /// It failed for `error`, and may succeed later.
+    pub fn again(error: impl fmt::Display) -> Self {
+        Self::Again { after: None, error: error.to_string() }
+    }
+
+    /// It failed for `error`, and would fail again.
+    pub fn dead(error: impl fmt::Display) -> Self {
+        Self::Dead { error: error.to_string() }
+    }
+}
+
+impl Done {
+    /// What `also` adds to a batch is written in the transaction that removes the job: if the run
+    /// has lost its lease, neither.
+    pub fn with(also: impl Fn(Batch) -> Batch + Send + Sync + 'static) -> Self {
+        Self { also: Some(Box::new(also)), wakes: Vec::new() }
+    }
+
+    /// Wakes the workers of `queue`, to which that adds jobs.
+    #[must_use]
+    pub fn wake(mut self, queue: &'static str) -> Self {
+        self.wakes.push(queue);
+        self
+    }
+}
+
+impl From<Done> for Outcome {
+    fn from(done: Done) -> Self {
+        Self::Done(done)
+    }
+}
+
+impl fmt::Debug for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Done").field("wakes", &self.wakes).finish_non_exhaustive()
+    }
+}
