@@ -10,6 +10,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
+    time::Duration,
 };
 
 use actix_server::Server;
@@ -18,12 +19,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     listener::{bind, serve},
-    served::{Background, Consumers},
+    served::{Background, Consumers, Ends},
     sweep::sweep,
 };
 pub use self::{maintenance::Maintenance, stopper::Stopper};
 use crate::{
-    consumers::{self, records::Records},
+    consumers,
     database::{self, Database, Migration, Role},
     edge::Cors,
     gateway::{
@@ -38,6 +39,9 @@ use crate::{
 
 /// Threads a worker may use for what blocks, the local store's files above all.
 const BLOCKING_THREADS: usize = 32;
+
+/// How long jobs that run may go on at a stop; what is not done by then is done by others, or later.
+const JOBS_GRACE: Duration = Duration::from_secs(10);
 
 /// The modules of this process.
 const MODULES: &[Module] = &[Module { name: consumers::NAME, routes: consumers::routes }];
@@ -93,14 +97,9 @@ struct Shared {
     readiness: web::Data<Readiness>,
     gateway: Gateway,
     cors: Option<Arc<Cors>>,
-    /// Requests and commits under way.
-    work: TaskTracker,
     /// Connections that are open.
     connections: TaskTracker,
-    /// Tells every connection to close after its current response.
-    draining: CancellationToken,
-    /// Tells uploads that can be gone on with to keep what has come, since they are about to be cut.
-    cut: CancellationToken,
+    ends: Ends,
 }
 
 /// The application, bound and wired, not yet serving.
@@ -138,13 +137,15 @@ impl Application {
         let memory = settings.consumers.images.upload_memory.as_u64();
         let budget = Budget::new(usize::try_from(memory).unwrap_or(usize::MAX));
         let storage = settings.storage.build(Arc::clone(&budget)).await?;
-        let (work, cut) = (TaskTracker::new(), CancellationToken::new());
-        let draining = CancellationToken::new();
-        let served = database.clone().filter(|_| settings.serve_consumers()).map(|database| {
-            let records = Records::new(database, Role::Server, settings.quotas, Vec::new());
-            let (work, cut, ending) = (work.clone(), cut.clone(), draining.clone());
-            Consumers::new(&settings.consumers, &storage, records, budget, work, cut, ending)
-        });
+        let ends = Ends {
+            work: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        };
+        let served = database
+            .clone()
+            .filter(|_| settings.serve_consumers())
+            .map(|database| Consumers::new(&settings, database, &storage, &budget, &ends));
         let (consumers, background) = served.unzip();
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
@@ -160,13 +161,11 @@ impl Application {
                 checks.clone(),
                 trusted.clone(),
                 cors.clone(),
-                draining.clone(),
+                ends.draining.clone(),
             ),
             cors,
-            work,
             connections: TaskTracker::new(),
-            draining: draining.clone(),
-            cut,
+            ends: ends.clone(),
         };
 
         let timeout = settings.server.shutdown_timeout;
@@ -183,7 +182,7 @@ impl Application {
             // The same module behind a table that has nothing else, without the gateway's path.
             let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
             listeners.push(listener.try_clone()?);
-            let gateway = Gateway::new("", own, checks, trusted, None, draining);
+            let gateway = Gateway::new("", own, checks, trusted, None, ends.draining);
             let direct = Shared { gateway, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
@@ -219,11 +218,9 @@ impl Application {
     pub async fn run(self) -> io::Result<()> {
         let reconciler = self.background.as_ref().map(|background| background.reconciler.clone());
         actix_rt::spawn(sweep(self.storage, reconciler));
-        if let Some(Background { reconciler, hasher, records }) = self.background {
-            let settled = || self.stopper.settled.clone();
-            actix_rt::spawn(reconciler.run(settled()));
-            actix_rt::spawn(hasher.run(settled()));
-            actix_rt::spawn(records.hear_others(settled()));
+        if let Some(background) = self.background {
+            let Stopper { shared, settled, timeout, .. } = &self.stopper;
+            background.start(&shared.ends, settled, JOBS_GRACE.min(*timeout / 2));
         }
         self.server.await
     }

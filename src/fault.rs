@@ -18,6 +18,8 @@
 //! | `delete.prepared` | a deletion is written down |
 //! | `delete.removed` | the object is gone, and its record is not |
 //! | `delete.recorded` | the record is gone, and the client was not told |
+//! | `steps.read` | an image's steps are about to run |
+//! | `steps.stored` | its variants are in the store, and nothing is written down of them |
 //! | `adopt.prepared` | the record that an object is to get is written down |
 
 /// A point of this name is passed.

@@ -18,6 +18,7 @@ mod operations;
 mod rate_limits;
 mod records;
 mod settings;
+mod steps;
 mod storage;
 mod tidy;
 mod tus;

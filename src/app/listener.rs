@@ -70,11 +70,11 @@ pub(super) fn serve(
     };
     let address = listener.local_addr()?;
     server.listen(name, listener, move || {
-        let edge = Edge::new(shared.work.clone(), shared.cors.clone());
+        let edge = Edge::new(shared.ends.work.clone(), shared.cors.clone());
         let admission = Admission::new(shared.gateway.clone());
         let app = map_config(app(shared.clone()).into_factory(), |_| AppConfig::default());
         // One a worker: each connection asks it often, and asking takes its lock.
-        let draining = shared.draining.child_token();
+        let draining = shared.ends.draining.child_token();
         let (gateway, cors) = (shared.gateway.clone(), shared.cors.clone());
         let expect = fn_service(move |request: Request| {
             let (gateway, cors) = (gateway.clone(), cors.clone());

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::Error;
+use super::{Error, served::followers};
 use crate::{
     consumers::{
         Images,
@@ -13,6 +13,7 @@ use crate::{
         records::{Reconciler, Records, STAGING},
     },
     database::{Database, Role},
+    jobs::Jobs,
     problem,
     settings::Settings,
     storage::{Budget, Finding, SharedStorage},
@@ -38,7 +39,8 @@ pub struct Maintenance {
 impl Maintenance {
     /// The records alone, as a command sees them.
     pub fn records(database: Database, settings: &Settings) -> Records {
-        Records::new(database, Role::Command, settings.quotas, Vec::new())
+        let followers = followers(&settings.consumers, &Jobs::new(database.clone()));
+        Records::new(database, Role::Command, settings.quotas, followers)
     }
 
     /// Does `work` on the records of `database` and the store of the settings, and waits for what it

@@ -1,15 +1,19 @@
 //! The consumers module as a server has it: what its requests need, and what works beside them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::web;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     consumers::{
-        self, DirectUploads, Events, Images, Links, ResumableUploads, Signer, Uploads,
-        records::{Hasher, Reconciler, Records},
+        self, DirectUploads, Events, Follow, Images, Links, Maker, ResumableUploads, Signer, Steps,
+        Uploads,
+        records::{Follower, Hasher, QUEUE, Reconciler, Records},
     },
+    database::{Database, Role},
+    jobs::{Jobs, Worker},
+    settings::Settings,
     storage::{Budget, SharedStorage},
 };
 
@@ -22,52 +26,81 @@ pub(super) struct Consumers {
     links: web::Data<Links>,
     resumable: web::Data<ResumableUploads>,
     events: web::Data<Events>,
+    steps: web::Data<Steps>,
 }
 
 /// What works on the module's images beside the requests.
 pub(super) struct Background {
     pub(super) reconciler: Reconciler,
-    pub(super) hasher: Hasher,
-    pub(super) records: Records,
+    hasher: Hasher,
+    records: Records,
+    jobs: Jobs,
+    /// None where this process does no jobs.
+    maker: Option<Worker<Maker>>,
+}
+
+/// What tells that the process is about to end, and what it waits for.
+#[derive(Clone)]
+pub(super) struct Ends {
+    /// Requests, commits and jobs under way.
+    pub(super) work: TaskTracker,
+    /// Nothing new is begun.
+    pub(super) draining: CancellationToken,
+    /// Uploads that can be gone on with keep what has come.
+    pub(super) cut: CancellationToken,
 }
 
 impl Consumers {
-    /// The module on these records and this store. Commits run as tasks of `work`; once `cut`, uploads
-    /// that can be gone on with keep what has come; streams of events end once `ending`.
+    /// The module on this database and this store.
     pub(super) fn new(
-        settings: &consumers::Settings,
+        settings: &Settings,
+        database: Database,
         storage: &SharedStorage,
-        records: Records,
-        budget: Arc<Budget>,
-        work: TaskTracker,
-        cut: CancellationToken,
-        ending: CancellationToken,
+        budget: &Arc<Budget>,
+        ends: &Ends,
     ) -> (Self, Background) {
-        let storage = || Arc::clone(storage);
+        let consumers = &settings.consumers;
+        let (storage, work) = (|| Arc::clone(storage), || ends.work.clone());
+        let jobs = Jobs::new(database.clone());
+        let followers = followers(consumers, &jobs);
+        let records = Records::new(database, Role::Server, settings.quotas, followers);
         let reconciler = Reconciler::new(records.clone(), storage());
-        let hasher = Hasher::new(records.clone(), storage());
         let signer = Arc::new(Signer::new(records.clone()));
-        let events = Events::new(records.clone(), ending);
-        let background =
-            Background { reconciler: reconciler.clone(), hasher, records: records.clone() };
-        let images = Images::new(storage(), records.clone(), reconciler, work.clone());
+        let steps = consumers.steps.build();
+        let told = Steps::new(records.clone(), jobs.clone(), &steps);
+        let images = Images::new(storage(), records.clone(), reconciler.clone(), work());
         let images = Arc::new(images);
-        let uploads = Uploads::new(storage(), records, budget, work, settings.images.clone());
+        let uploads = Uploads::new(
+            storage(),
+            records.clone(),
+            Arc::clone(budget),
+            work(),
+            consumers.images.clone(),
+        );
         let uploads = Arc::new(uploads);
         let links = Links::new(Arc::clone(&images), Arc::clone(&signer));
-        let expire_after = settings.direct_uploads.expire_after;
+        let expire_after = consumers.direct_uploads.expire_after;
         let direct = DirectUploads::new(Arc::clone(&uploads), signer, expire_after);
-        let expire_after = settings.resumable_uploads.expire_after;
-        let resumable = ResumableUploads::new(Arc::clone(&uploads), expire_after, cut);
-        let consumers = Self {
+        let expire_after = consumers.resumable_uploads.expire_after;
+        let resumable = ResumableUploads::new(Arc::clone(&uploads), expire_after, ends.cut.clone());
+        let workers = &consumers.workers;
+        let maker = workers.enabled.then(|| {
+            let limits = workers.limits(&consumers.images);
+            let budget = Arc::clone(budget);
+            let maker = Maker::new(records.clone(), storage(), budget, steps, limits);
+            Worker::new(jobs.clone(), QUEUE, maker, workers.pace())
+        });
+        let module = Self {
             uploads: uploads.into(),
             images: images.into(),
             direct: web::Data::new(direct),
             links: web::Data::new(links),
             resumable: web::Data::new(resumable),
-            events: web::Data::new(events),
+            events: web::Data::new(Events::new(records.clone(), ends.draining.clone())),
+            steps: web::Data::new(told),
         };
-        (consumers, background)
+        let hasher = Hasher::new(records.clone(), storage());
+        (module, Background { reconciler, hasher, records, jobs, maker })
     }
 
     /// Adds the data, and what links of this process's own lead to.
@@ -79,6 +112,27 @@ impl Consumers {
             .app_data(self.links)
             .app_data(self.resumable)
             .app_data(self.events)
+            .app_data(self.steps)
             .configure(consumers::signed_routes);
     }
+}
+
+impl Background {
+    /// Begins to work, until `settled`; jobs are done until nothing new is begun, and have `grace` then.
+    pub(super) fn start(self, ends: &Ends, settled: &CancellationToken, grace: Duration) {
+        let settled = || settled.clone();
+        actix_rt::spawn(self.reconciler.run(settled()));
+        actix_rt::spawn(self.hasher.run(settled()));
+        actix_rt::spawn(self.records.hear_others(settled()));
+        if let Some(maker) = self.maker {
+            let (jobs, settled) = (self.jobs, settled());
+            actix_rt::spawn(async move { jobs.listen(settled).await });
+            ends.work.spawn(maker.run(ends.draining.clone(), grace));
+        }
+    }
+}
+
+/// What follows each change of an image.
+pub(super) fn followers(settings: &consumers::Settings, jobs: &Jobs) -> Vec<Arc<dyn Follower>> {
+    vec![Arc::new(Follow::new(jobs.clone(), &settings.steps.build()))]
 }

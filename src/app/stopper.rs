@@ -44,15 +44,15 @@ impl Stopper {
         tokio::time::sleep(self.drain_delay).await;
         let deadline = Instant::now() + self.timeout;
         self.stop_accepting().await;
-        self.shared.draining.cancel();
-        self.shared.work.close();
+        self.shared.ends.draining.cancel();
+        self.shared.ends.work.close();
         self.shared.connections.close();
         // A commit whose client has left is nobody's connection: wait for it while the workers live.
         let kept_by = deadline - KEEP_WITHIN.min(self.timeout / 2);
         let worked = match timeout_at(kept_by, self.work_done()).await {
             Ok(()) => true,
             Err(_) => {
-                self.shared.cut.cancel();
+                self.shared.ends.cut.cancel();
                 timeout_at(deadline, self.work_done()).await.is_ok()
             }
         };
@@ -76,7 +76,7 @@ impl Stopper {
 
     /// Ends when no request runs and the store has nothing left to do.
     async fn work_done(&self) {
-        self.shared.work.wait().await;
+        self.shared.ends.work.wait().await;
         self.storage.drain().await;
     }
 

@@ -53,6 +53,9 @@ pub enum Error {
     /// The record could not be read or changed.
     #[error("the record failed")]
     Records(#[from] records::Error),
+    /// No step of this name has made an image, or not yet.
+    #[error("no such variant")]
+    VariantMissing,
     /// The range lies beyond the image's size.
     #[error("beyond {0} bytes")]
     Range(u64),
@@ -131,6 +134,8 @@ impl From<Error> for Problem {
             Error::Storage(ref cause) => failed(kind_of_storage(cause), error),
             Error::Records(ref cause) => failed(kind_of_records(cause), error),
             Error::Range(size) => beyond(size),
+            Error::VariantMissing => known(Kind::NotFound)
+                .detail("The image has no such variant, or not yet; its record tells what there is."),
             Error::UploadInvalid(what) => known(Kind::UploadInvalid).detail(what),
             Error::UploadConflict(what) => known(Kind::UploadConflict).detail(what),
             Error::UploadForeign => known(Kind::UploadConflict).detail(

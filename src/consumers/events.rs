@@ -223,7 +223,9 @@ impl<'a> Told<'a> {
     fn of(event: &'a Event) -> Self {
         let image = &event.image;
         let data = match event.change {
-            Change::Created | Change::Replaced => Data::There(WholeRecord::of(image)),
+            Change::Created | Change::Replaced | Change::Processed => {
+                Data::There(WholeRecord::of(image))
+            }
             Change::Deleted => Data::Gone {
                 id: image.id.to_string(),
                 customer_id: &image.customer,

@@ -17,6 +17,7 @@ mod names;
 pub mod records;
 mod settings;
 mod signed;
+mod steps;
 mod tus;
 mod upload;
 
@@ -30,6 +31,7 @@ pub use names::{CustomerId, FileName, image_key};
 pub use records::Quotas;
 pub use settings::{ImageSettings, OnConflict, Settings};
 pub use signed::Signer;
+pub use steps::{Follow, Maker, Steps, StepsSettings};
 pub use tus::ResumableUploads;
 pub use upload::Uploads;
 
@@ -37,7 +39,7 @@ pub use upload::Uploads;
 pub const NAME: &str = "consumers";
 
 /// Adds the module's resources. They expect [`Uploads`], [`Images`], [`Links`], [`DirectUploads`],
-/// [`ResumableUploads`] and [`Events`] among the app's data, and a
+/// [`ResumableUploads`], [`Steps`] and [`Events`] among the app's data, and a
 /// [`crate::tenant::Tenant`] in each request.
 pub fn routes(config: &mut web::ServiceConfig) {
     config

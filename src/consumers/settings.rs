@@ -5,11 +5,23 @@ use std::{net::SocketAddr, time::Duration};
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::image::ImageType;
-use crate::settings::{Invalid, text};
+use super::{image::ImageType, steps::StepsSettings};
+use crate::{
+    imaging::Limits,
+    jobs::{Backoff, Pace},
+    settings::{Invalid, text},
+};
 
 /// The longest that a signed request is good (AWS Signature Version 4).
 pub(super) const MOST_SIGNED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// When a job that failed is tried again.
+const BACKOFF: Backoff = Backoff {
+    first: Duration::from_secs(2),
+    most: Duration::from_secs(10 * 60),
+    jitter: 0.2,
+    give_up_after: Duration::from_secs(24 * 60 * 60),
+};
 
 /// `[consumers]`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -24,6 +36,57 @@ pub struct Settings {
     pub direct_uploads: DirectSettings,
     /// Uploads that can be gone on with.
     pub resumable_uploads: ResumableSettings,
+    /// What is made of images after their upload, by name.
+    pub steps: StepsSettings,
+    /// What does that.
+    pub workers: WorkerSettings,
+}
+
+/// `[consumers.workers]`: what is done after uploads in this process.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorkerSettings {
+    /// Whether it is done here; if not, other processes do it.
+    pub enabled: bool,
+    /// Images that are worked on at once; 0 means one for each two cores.
+    pub images_at_once: usize,
+    /// The most memory that one of them may take, beside its bytes.
+    #[serde(with = "text")]
+    pub max_memory: ByteSize,
+    /// The longest that one of them may take.
+    #[serde(with = "text")]
+    pub max_time: Duration,
+}
+
+impl Default for WorkerSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            images_at_once: 0,
+            max_memory: ByteSize::mib(256),
+            max_time: Duration::from_secs(30),
+        }
+    }
+}
+
+impl WorkerSettings {
+    /// What one image may cost.
+    pub fn limits(&self, images: &ImageSettings) -> Limits {
+        Limits {
+            max_pixels: images.max_pixels,
+            memory: self.max_memory.as_u64(),
+            time: self.max_time,
+        }
+    }
+
+    /// How jobs on images are done.
+    pub fn pace(&self) -> Pace {
+        let at_once = match self.images_at_once {
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
+            at_once => at_once,
+        };
+        Pace::new(at_once, BACKOFF)
+    }
 }
 
 /// `[consumers.direct_uploads]`: uploads straight to the store.
@@ -168,6 +231,13 @@ impl Settings {
             return Err(Invalid::new(
                 "consumers.resumable_uploads.expire_after",
                 "is zero; use a time such as \"24h\"",
+            ));
+        }
+        self.steps.validate()?;
+        if self.workers.max_memory < ByteSize::mib(16) || self.workers.max_time.is_zero() {
+            return Err(Invalid::new(
+                "consumers.workers",
+                "allow too little for any image; use at least max_memory = \"16MiB\" and max_time = \"1s\"",
             ));
         }
         // Half of it is one tenant's, and a tenant must be able to fill one part of the store's.

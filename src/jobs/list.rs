@@ -128,6 +128,22 @@ impl Jobs {
         .await
     }
 
+    /// The job of this id.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find(&self, id: &str) -> Result<Option<Listed>> {
+        const SQL: &str = "SELECT * FROM jobs WHERE id = $1";
+        let id = id.to_owned();
+        self.read(move |connection| {
+            Box::pin(async move {
+                let row = sqlx::query(SQL).bind(id).fetch_optional(connection).await?;
+                row.as_ref().map(listed).transpose()
+            })
+        })
+        .await
+    }
+
     /// Makes jobs due now, dead letters too; they are tried as if they had just been added. Those
     /// that run stay as they are. How many.
     ///

@@ -28,6 +28,7 @@ pub enum Outcome {
 pub struct Done {
     pub(super) also: Option<Box<Also>>,
     pub(super) wakes: Vec<&'static str>,
+    pub(super) then: Option<Box<dyn Fn() + Send + Sync>>,
 }
 
 /// Adds statements to a batch. Called again where the transaction has to be.
@@ -54,7 +55,14 @@ impl Done {
     /// What `also` adds to a batch is written in the transaction that removes the job: if the run
     /// has lost its lease, neither.
     pub fn with(also: impl Fn(Batch) -> Batch + Send + Sync + 'static) -> Self {
-        Self { also: Some(Box::new(also)), wakes: Vec::new() }
+        Self { also: Some(Box::new(also)), ..Self::default() }
+    }
+
+    /// Calls `then` once the transaction has taken place.
+    #[must_use]
+    pub fn then(mut self, then: impl Fn() + Send + Sync + 'static) -> Self {
+        self.then = Some(Box::new(then));
+        self
     }
 
     /// Wakes the workers of `queue`, to which that adds jobs.

@@ -299,6 +299,13 @@ pub struct Commit {
     pub if_absent: bool,
 }
 
+/// The SHA-256 of these bytes.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(bytes);
+    finished(hash)
+}
+
 /// What a SHA-256 of all bytes comes to.
 pub fn finished(hash: digest::Context) -> [u8; 32] {
     let mut sha256 = [0; 32];

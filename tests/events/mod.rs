@@ -1,7 +1,7 @@
 //! A tenant's events: every change has its own, and a stream tells them as they come.
 
 mod following;
-mod stream;
+pub mod stream;
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::harness::App;
 use crate::harness::http::{Request, Response};
 use crate::harness::upload::UPLOAD;
-use stream::{Stream, Told};
+pub use stream::{Stream, Told};
 
 const EVENTS: &str = "/consumer-api/service/consumers/customer-images/events";
 const IMAGES: &str = "/consumer-api/service/consumers/customer-images/images";
@@ -27,7 +27,7 @@ async fn upload(app: &App, tenant: &str, name: &str, image: &[u8]) -> Value {
     response.json()
 }
 
-async fn delete(app: &App, tenant: &str, id: &Value) -> Response {
+pub async fn delete(app: &App, tenant: &str, id: &Value) -> Response {
     let path = format!("{IMAGES}/{}", id.as_str().expect("an id"));
     Request::new("DELETE", &path).tenant(tenant).send(app.addr).await
 }

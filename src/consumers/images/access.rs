@@ -160,6 +160,37 @@ impl Images {
         Err(records::Error::Busy.into())
     }
 
+    /// Opens what this step has made of the tenant's image of this id.
+    ///
+    /// # Errors
+    /// [`Error::VariantMissing`] as long as it has made nothing; and as [`Images::content`].
+    pub async fn variant(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+        step: &str,
+        wish: &Wish<'_>,
+    ) -> Result<Content, Error> {
+        for _ in 0..TRIES {
+            let image = self.find(tenant, id).await?;
+            let result = self.records.result(&image, step).await?;
+            let variant = result.and_then(|result| result.as_image(&image));
+            let variant = variant.ok_or(Error::VariantMissing)?;
+            let range = match part(&variant, wish)? {
+                Part::NotModified => return Ok(Content::NotModified(variant)),
+                Part::Whole => None,
+                Part::Range(range) => Some(range),
+            };
+            match self.open(&variant, range.clone(), wish.with_body).await {
+                Ok(reading) => return Ok(Content::of(variant, range, reading)),
+                // It was made anew, and this one removed.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::VariantMissing)
+    }
+
     async fn open(
         &self,
         image: &Image,

@@ -15,6 +15,7 @@ use crate::{
         records::{self, Extent, Filter, Position, Sums},
     },
     storage::{Listed, ObjectKey},
+    tenant::TenantId,
 };
 
 /// Images that are looked at, and held in memory, at once.
@@ -71,6 +72,7 @@ impl Images {
         self.records().forget_events_of(extent).await?;
         self.storage().prune(&extent.prefix()).await?;
         if extent.customer.is_none() {
+            self.erase_made(&extent.tenant).await?;
             self.records().forget(&extent.tenant).await?;
         }
         if erased.left > 0 {
@@ -99,6 +101,24 @@ impl Images {
             after = page.next;
             if after.is_none() {
                 return Ok(survey);
+            }
+        }
+    }
+
+    /// Removes at once what jobs would: what was made of a tenant's images.
+    async fn erase_made(&self, tenant: &TenantId) -> Result<(), Error> {
+        let prefix = format!("{}/{tenant}/", records::VARIANTS);
+        let mut after = None;
+        loop {
+            let page = self.storage().list(&prefix, after.as_deref()).await?;
+            for object in &page.objects {
+                if let Ok(key) = ObjectKey::parse(&object.key) {
+                    self.storage().delete(&key).await?;
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(self.storage().prune(&prefix).await?);
             }
         }
     }

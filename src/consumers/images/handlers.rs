@@ -16,6 +16,7 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -32,6 +33,7 @@ use crate::{
         error::Error,
         handlers::{customer, id, linked_tenant},
         records::{self, Extent, Image, Usage},
+        steps::Steps,
     },
     edge::{Labels, PublicBase},
     problem::{Kind, Problem},
@@ -67,12 +69,28 @@ pub async fn show(
     request: HttpRequest,
     tenant: Tenant,
     images: web::Data<Images>,
+    steps: web::Data<Steps>,
 ) -> Result<HttpResponse, Problem> {
+    /// The record, and how far the steps are.
+    #[derive(Serialize)]
+    struct Told<'a> {
+        #[serde(flatten)]
+        record: WholeRecord<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        processing: Option<Value>,
+    }
     let image = images.find(&tenant.0, id(&request, 0)?).await?;
+    let processing = steps.of(&image).await?;
     let conditions = Conditions::of(request.headers());
     match conditions.evaluate(Access::Read, Some(&validators(&image))) {
-        Outcome::Proceed => Ok(answer(StatusCode::OK, &image).json(WholeRecord::of(&image))),
-        Outcome::NotModified => Ok(answer(StatusCode::NOT_MODIFIED, &image).finish()),
+        // The tag is the content's: what the steps have come to since, it does not tell.
+        Outcome::NotModified if processing.is_none() => {
+            Ok(answer(StatusCode::NOT_MODIFIED, &image).finish())
+        }
+        Outcome::Proceed | Outcome::NotModified => {
+            let record = WholeRecord::of(&image);
+            Ok(answer(StatusCode::OK, &image).json(Told { record, processing }))
+        }
         Outcome::Failed => Err(Error::from(records::Error::Condition).into()),
     }
 }
@@ -129,7 +147,11 @@ async fn content(
         range: range(request),
         with_body: request.method() != Method::HEAD,
     };
-    Ok(match images.content(tenant, id, &wish).await? {
+    let content = match variant(request.query_string())? {
+        Some(step) => images.variant(tenant, id, &step, &wish).await?,
+        None => images.content(tenant, id, &wish).await?,
+    };
+    Ok(match content {
         Content::NotModified(image) => answer(StatusCode::NOT_MODIFIED, &image).finish(),
         Content::Whole(image, reading) => {
             bytes(answer(StatusCode::OK, &image), &image, image.size, reading)
@@ -208,6 +230,18 @@ pub async fn only_read() -> Result<HttpResponse, Problem> {
 /// Any other method on a record.
 pub async fn only_read_or_delete() -> Result<HttpResponse, Problem> {
     Err(Problem::new(Kind::MethodNotAllowed).allow("GET, HEAD, DELETE"))
+}
+
+/// The step that made what is wanted in place of the image itself.
+fn variant(query: &str) -> Result<Option<String>, Error> {
+    let mut named = query.split('&').filter_map(|pair| pair.strip_prefix("variant="));
+    let step = named.next().map(str::to_owned);
+    if named.next().is_some() {
+        return Err(Error::QueryInvalid(
+            "The parameter 'variant' is there twice; send it once.".to_owned(),
+        ));
+    }
+    Ok(step)
 }
 
 /// The only `Range` field there is.

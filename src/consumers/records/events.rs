@@ -23,10 +23,12 @@ pub enum Change {
     Replaced,
     /// It is gone.
     Deleted,
+    /// The steps behind its upload have run.
+    Processed,
 }
 
 impl Change {
-    const ALL: [Self; 3] = [Self::Created, Self::Replaced, Self::Deleted];
+    const ALL: [Self; 4] = [Self::Created, Self::Replaced, Self::Deleted, Self::Processed];
 
     /// The event's type, as clients see it.
     pub fn as_str(self) -> &'static str {
@@ -34,6 +36,7 @@ impl Change {
             Self::Created => "image.created",
             Self::Replaced => "image.replaced",
             Self::Deleted => "image.deleted",
+            Self::Processed => "image.processed",
         }
     }
 }
@@ -69,8 +72,9 @@ impl Event {
 
 /// What is to be done because of an event.
 pub trait Follower: Send + Sync {
-    /// Adds to the transaction of the change what makes sure of it. The sums of the image's tenant
-    /// have the event's number by then, and `images` has the image still.
+    /// Adds to the transaction of the change what makes sure of it. The event is among `events` by then,
+    /// as the last one of its tenant, unless nothing has changed after all; and `images` has the image
+    /// still.
     fn follow(&self, batch: Batch, event: Uuid, change: Change, image: &Image) -> Batch;
 
     /// The transaction has taken place.
@@ -86,16 +90,32 @@ fn tell(batch: Batch, id: Uuid, change: Change, image: &Image) -> Batch {
          images.customer, images.stored_name, images.display_name, images.content_type, images.size, \
          images.sha256, images.width, images.height, images.object_etag, images.upload, \
          images.version, images.created_at, images.updated_at \
-         FROM images JOIN usage ON usage.tenant = images.tenant WHERE images.id = $4";
+         FROM images JOIN usage ON usage.tenant = images.tenant \
+         WHERE images.id = $4 AND images.upload = $5";
     batch
         .statement(SQL)
         .bind(id.to_string())
         .bind(change.as_str().to_owned())
         .bind(millis(SystemTime::now()))
         .bind(image.id.to_string())
+        .bind(image.upload.to_string())
 }
 
 impl Records {
+    /// Adds the event `id` of that the steps behind the upload of `image` have run, if that is still its
+    /// content.
+    pub fn tell_processed(&self, batch: Batch, id: Uuid, image: &Image) -> Batch {
+        const COUNT: &str = "\
+            UPDATE usage SET events = events + 1 WHERE tenant = $1 \
+            AND EXISTS (SELECT 1 FROM images WHERE images.id = $2 AND images.upload = $3)";
+        let batch = batch
+            .statement(COUNT)
+            .bind(image.tenant.as_str().to_owned())
+            .bind(image.id.to_string())
+            .bind(image.upload.to_string());
+        self.tell(batch, id, Change::Processed, image)
+    }
+
     /// Adds the event of a change and what is to follow it, see [`tell`].
     pub(super) fn tell(&self, batch: Batch, id: Uuid, change: Change, image: &Image) -> Batch {
         let batch = tell(batch, id, change, image);
@@ -104,7 +124,7 @@ impl Records {
     }
 
     /// A change of an image of this tenant has taken place.
-    pub(super) fn told(&self, tenant: &TenantId) {
+    pub fn told(&self, tenant: &TenantId) {
         self.listeners().tell(tenant);
         self.0.followers.iter().for_each(|follower| follower.wake());
     }

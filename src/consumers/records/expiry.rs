@@ -8,7 +8,7 @@ use std::{
 use futures_util::{StreamExt, TryStreamExt, stream};
 use uuid::Uuid;
 
-use super::{Error, Extent, Intent, Reconciler, Result, STAGING, Session, Settling, Way};
+use super::{Error, Extent, Intent, Reconciler, Result, STAGING, Session, Settling, VARIANTS, Way};
 use crate::{
     problem,
     storage::{Listed, ObjectKey, SharedStorage},
@@ -107,19 +107,29 @@ impl Reconciler {
         self.records.forget_events(EVENTS_FOR).await?;
         // Asked before the store: what is begun later is young.
         let kept = self.records.references().await?;
-        Ok(self.storage.sweep(&kept).await? + self.sweep_staging().await?)
+        let unfinished = self.storage.sweep(&kept).await?;
+        let staged =
+            self.sweep_below(STAGING, 2, async |ids| self.records.are_sessions(&ids).await).await?;
+        let made = self.sweep_below(VARIANTS, 3, async |ids| self.records.are_made(&ids).await);
+        Ok(unfinished + staged + made.await?)
     }
 
-    async fn sweep_staging(&self) -> std::result::Result<usize, Settling> {
+    /// Removes what is old below this folder and of nothing that is `known`, by the segment of its key at
+    /// this place. How much.
+    async fn sweep_below(
+        &self,
+        folder: &str,
+        place: usize,
+        known: impl AsyncFn(Vec<String>) -> Result<HashSet<String>>,
+    ) -> std::result::Result<usize, Settling> {
         let (mut after, mut removed) = (None, 0);
         loop {
-            let page = self.storage.list(&format!("{STAGING}/"), after.as_deref()).await?;
+            let page = self.storage.list(&format!("{folder}/"), after.as_deref()).await?;
             let old = page.objects.iter().filter(|object| is_old(object));
             let found: Vec<_> =
-                old.filter_map(|object| Some((session_of(object)?, object))).collect();
-            let ids: Vec<_> = found.iter().map(|(id, _)| id.to_string()).collect();
-            let known: HashSet<_> = self.records.are_sessions(&ids).await?;
-            for (_, stray) in found.iter().filter(|(id, _)| !known.contains(&id.to_string())) {
+                old.filter_map(|object| Some((id_at(object, place)?, object))).collect();
+            let known = known(found.iter().map(|(id, _)| id.clone()).collect()).await?;
+            for (_, stray) in found.iter().filter(|(id, _)| !known.contains(id)) {
                 if let Ok(key) = ObjectKey::parse(&stray.key) {
                     self.storage.delete(&key).await?;
                     removed += 1;
@@ -137,9 +147,10 @@ fn is_old(object: &Listed) -> bool {
     SystemTime::now().duration_since(object.modified).is_ok_and(|age| age > STRAY_AFTER)
 }
 
-/// The session that a staged object is of.
-fn session_of(object: &Listed) -> Option<Uuid> {
-    Uuid::try_parse(object.key.split('/').nth(2)?).ok()
+/// The id of what an object belongs to, which is this segment of its key.
+fn id_at(object: &Listed, place: usize) -> Option<String> {
+    let id = Uuid::try_parse(object.key.split('/').nth(place)?).ok()?;
+    Some(id.to_string())
 }
 
 /// Removes what the store has of a session, and then the session, which `intent` holds.

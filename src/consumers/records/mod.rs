@@ -24,6 +24,7 @@ mod names;
 mod owner;
 mod quota;
 mod reconciler;
+mod results;
 mod rows;
 mod sessions;
 
@@ -46,6 +47,10 @@ pub use list::{Filter, Position};
 pub use names::Turn;
 pub use quota::{OwnLimit, OwnQuotas, Quotas, Usage};
 pub use reconciler::{Reconciler, Settling};
+pub use results::{
+    CLEAR, QUEUE, StepResult, VARIANTS, forget as forget_results, keep as keep_results,
+    key as made_key,
+};
 pub use sessions::{Finished, STAGING, Session, Way, staging};
 
 use crate::{
@@ -77,6 +82,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "events",
         sqlite: include_str!("migrations/0003_events.sqlite.sql"),
         postgres: include_str!("migrations/0003_events.postgres.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "results",
+        sqlite: include_str!("migrations/0006_results.sqlite.sql"),
+        postgres: include_str!("migrations/0006_results.postgres.sql"),
     },
 ];
 

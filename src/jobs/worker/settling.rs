@@ -99,7 +99,10 @@ impl<H> Inner<H> {
                 continue;
             }
             match end {
-                End::Done(done) => wakes.extend(&done.wakes),
+                End::Done(done) => {
+                    wakes.extend(&done.wakes);
+                    done.then.iter().for_each(|then| then());
+                }
                 // When that is due, the others will find by themselves.
                 End::Again(..) => self.jobs.wake_here(self.queue),
                 End::Dead(error) => {

@@ -1,0 +1,168 @@
+//! What has come of steps, as rows: one for each image and step, of the content that the image had.
+
+use std::{collections::HashSet, time::SystemTime};
+
+use serde_json::Value;
+use sqlx::{Row as _, any::AnyRow};
+use uuid::Uuid;
+
+use super::{
+    Image, Records, Result,
+    image::{millis, unreadable},
+};
+use crate::{database::Batch, jobs, storage::ObjectKey, tenant::TenantId};
+
+/// The queue of the jobs that make and remove what steps make of images.
+pub const QUEUE: &str = "images";
+/// The kind of a job of it that removes an object; its payload is the object's id.
+pub const CLEAR: &str = "clear";
+
+/// What has come of a step.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// The step's name.
+    pub step: String,
+    /// The object that was made, and the store's entity tag of it.
+    pub object: Option<(Uuid, String)>,
+    /// What is told of it, or why nothing came of it: a sentence.
+    pub output: std::result::Result<Value, String>,
+}
+
+/// What all objects have before their tenant's id that were made of images. No tenant's id begins so.
+pub const VARIANTS: &str = "_variants";
+
+/// Where an object is that was made of an image.
+pub fn key(tenant: &TenantId, image: Uuid, object: Uuid) -> Result<ObjectKey> {
+    let segments = [VARIANTS, tenant.as_str(), &image.to_string(), &object.to_string()];
+    Ok(ObjectKey::from_segments(&segments).map_err(|e| unreadable("tenant", e))?)
+}
+
+impl StepResult {
+    /// The image that was made of `image`, if one was: as the record of its own that it does not have.
+    pub fn as_image(&self, image: &Image) -> Option<Image> {
+        let ((object, etag), output) = (self.object.clone()?, self.output.as_ref().ok()?);
+        let number = |name: &str| output.get(name)?.as_u64();
+        let content_type = output.get("contentType")?.as_str()?;
+        let extension = content_type.strip_prefix("image/")?;
+        let stem = image.display_name.rsplit_once('.').map_or(image.display_name.as_str(), |n| n.0);
+        Some(Image {
+            key: key(&image.tenant, image.id, object).ok()?,
+            display_name: format!("{stem}.{extension}"),
+            content_type: content_type.to_owned(),
+            size: number("size")?,
+            sha256: None,
+            width: u32::try_from(number("width")?).ok()?,
+            height: u32::try_from(number("height")?).ok()?,
+            object_etag: etag,
+            upload: object,
+            ..image.clone()
+        })
+    }
+
+    fn of_row(row: &AnyRow) -> Result<Self> {
+        let object = match row.try_get::<Option<String>, _>("object")? {
+            Some(id) => {
+                let id = Uuid::try_parse(&id).map_err(|e| unreadable("object", e))?;
+                Some((id, row.try_get("object_etag")?))
+            }
+            None => None,
+        };
+        let output: Option<String> = row.try_get("output")?;
+        let output = match output {
+            Some(text) => Ok(serde_json::from_str(&text).map_err(|e| unreadable("output", e))?),
+            None => Err(row.try_get::<Option<String>, _>("error")?.unwrap_or_default()),
+        };
+        Ok(Self { step: row.try_get("step")?, object, output })
+    }
+}
+
+/// Adds jobs that remove what was made of the image `id`, if `condition` holds, whose parameters are to
+/// be bound behind the image's id.
+fn clear(batch: Batch, id: Uuid, condition: &str) -> Batch {
+    let rows = format!(
+        "SELECT results.object || ':clear' AS id, '{QUEUE}' AS queue, results.tenant AS tenant, \
+         results.image AS subject, '{CLEAR}' AS kind, results.object AS payload FROM results \
+         WHERE results.image = $1 AND results.object IS NOT NULL AND {condition}"
+    );
+    jobs::add_each(batch, &rows).bind(id.to_string())
+}
+
+/// Adds what is to be done when the image of this id is gone.
+pub fn forget(batch: Batch, id: Uuid) -> Batch {
+    clear(batch, id, "true").statement("DELETE FROM results WHERE image = $1").bind(id.to_string())
+}
+
+/// Adds what has come of all steps for the content that `image` has, if it still has it, in place of
+/// what had come of them for another.
+pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
+    const KEEP: &str = "\
+        INSERT INTO results (image, step, tenant, upload, object, object_etag, output, error, finished_at) \
+        SELECT images.id, $3, images.tenant, images.upload, $4, $5, $6, $7, CAST($8 AS BIGINT) FROM images \
+        WHERE images.id = $1 AND images.upload = $2 ON CONFLICT (image, step) DO UPDATE SET \
+        upload = excluded.upload, object = excluded.object, object_etag = excluded.object_etag, \
+        output = excluded.output, error = excluded.error, finished_at = excluded.finished_at";
+    const STALE: &str = "\
+        DELETE FROM results WHERE image = $1 AND upload <> $2 AND EXISTS (SELECT 1 FROM images \
+        WHERE images.id = results.image AND images.upload = $2)";
+    const IS_CURRENT: &str = "EXISTS (SELECT 1 FROM images WHERE images.id = results.image \
+        AND images.upload = $2)";
+    let (id, upload) = (image.id.to_string(), image.upload.to_string());
+    let mut batch = clear(batch, image.id, IS_CURRENT).bind(upload.clone());
+    for result in results {
+        let (object, etag) = result.object.clone().unzip();
+        batch = batch
+            .statement(KEEP)
+            .bind(id.clone())
+            .bind(upload.clone())
+            .bind(result.step.clone())
+            .bind(object.map(|object: Uuid| object.to_string()))
+            .bind(etag)
+            .bind(result.output.as_ref().ok().map(Value::to_string))
+            .bind(result.output.as_ref().err().cloned())
+            .bind(millis(SystemTime::now()));
+    }
+    batch.statement(STALE).bind(id).bind(upload)
+}
+
+impl Records {
+    /// What has come of the steps for the content that this image has.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn results(&self, image: &Image) -> Result<Vec<StepResult>> {
+        const SQL: &str = "SELECT * FROM results WHERE image = $1 AND upload = $2 ORDER BY step";
+        let (id, upload) = (image.id.to_string(), image.upload.to_string());
+        self.read(move |connection| {
+            Box::pin(async move {
+                let rows = sqlx::query(SQL).bind(id).bind(upload).fetch_all(connection).await?;
+                rows.iter().map(StepResult::of_row).collect()
+            })
+        })
+        .await
+    }
+
+    /// What this step has made of the content that this image has.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn result(&self, image: &Image, step: &str) -> Result<Option<StepResult>> {
+        const SQL: &str = "SELECT * FROM results WHERE image = $1 AND step = $2 AND upload = $3";
+        let (id, upload, step) = (image.id.to_string(), image.upload.to_string(), step.to_owned());
+        self.read(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query(SQL).bind(id).bind(step).bind(upload);
+                let row = query.fetch_optional(connection).await?;
+                row.as_ref().map(StepResult::of_row).transpose()
+            })
+        })
+        .await
+    }
+
+    /// Those of these objects that some image has.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn are_made(&self, objects: &[String]) -> Result<HashSet<String>> {
+        self.among("SELECT object FROM results WHERE object IN ({})", objects).await
+    }
+}

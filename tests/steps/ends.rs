@@ -1,0 +1,80 @@
+//! What dies, what is erased, and who does the work.
+
+use std::time::{Duration, Instant};
+
+use super::{STEPS, both, made, picture, processed, record, upload, variant};
+use crate::harness::App;
+use crate::harness::http::Request;
+
+/// Waits until there are so many objects beside the images.
+pub async fn settles_to(app: &App, objects: usize) {
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        let made = made(app).await;
+        if made.len() == objects {
+            return;
+        }
+        assert!(Instant::now() < until, "{made:?}\n{}", app.log_text());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_dead_process_had_begun_is_done_by_the_next() {
+    for point in ["steps.read", "steps.stored"] {
+        let mut app = App::builder()
+            .file(STEPS)
+            .env("GATEHOUSE_FAULT", &format!("{point}:abort"))
+            .start()
+            .await;
+        let request = Request::put(&format!("{}/42/a.png", crate::harness::upload::UPLOAD));
+        let request = request.tenant("acme").body(picture(640, 480, 255));
+        // The answer may or may not come before the end.
+        let _ = request.try_send(app.addr).await;
+        let until = Instant::now() + Duration::from_secs(20);
+        while app.runs() {
+            assert!(Instant::now() < until, "it lives at {point}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        app.kill();
+        app.set_env("GATEHOUSE_FAULT", "");
+        app.start().await;
+        let listed = Request::get(super::IMAGES).tenant("acme").send(app.addr).await.json();
+        let id = listed["images"][0]["id"].as_str().expect("an image").to_owned();
+        let steps = processed(&app, &id).await;
+        assert_eq!(steps["thumb"]["state"], "done", "{steps}");
+        assert_eq!(variant(&app, &id, "thumb").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_process_without_workers_leaves_the_work_to_others() {
+    let builder = App::builder().file(STEPS).minio().await.postgres().await;
+    let idle = builder.clone().set("CONSUMERS__WORKERS__ENABLED", "false").start().await;
+    let id = upload(&idle, "a.png", &picture(640, 480, 255)).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let thumb = record(&idle, &id).await["processing"]["thumb"].clone();
+    assert_eq!((&thumb["state"], &thumb["attempts"]), (&"pending".into(), &0.into()));
+    let _working = builder.start().await;
+    assert_eq!(processed(&idle, &id).await["thumb"]["state"], "done");
+    assert_eq!(variant(&idle, &id, "thumb").await.status, 200);
+    // From now on it is begun at once, not at the next look of every 5 s.
+    let at = Instant::now();
+    let id = upload(&idle, "b.png", &picture(64, 48, 255)).await;
+    processed(&idle, &id).await;
+    assert!(at.elapsed() < Duration::from_secs(4), "{:?}", at.elapsed());
+}
+
+#[tokio::test]
+async fn nothing_that_was_made_outlives_an_erasure() {
+    for app in both().await {
+        for name in ["a.png", "b.png"] {
+            let id = upload(&app, name, &picture(100, 80, 255)).await;
+            processed(&app, &id).await;
+        }
+        assert_eq!(made(&app).await.len(), 4);
+        let erased = app.run(&["tenants", "erase", "acme", "--yes"]);
+        assert!(erased.status.success(), "{}", erased.stderr);
+        assert!(app.keys().await.is_empty(), "{:?}", app.keys().await);
+    }
+}
