@@ -79,7 +79,7 @@ fn in_a_process_of_its_own() {
 
 #[test]
 fn no_image_takes_more_than_it_is_said_to() {
-    let large = photo(2000, 1500);
+    let large = photo(1200, 900);
     let transparent = with_alpha(&large, |x, _| x as u8);
     let full = Jpeg { progressive: true, subsampling: Subsamp::None, ..Default::default() };
     let progressive = Jpeg { progressive: true, ..Default::default() };
