@@ -129,11 +129,9 @@ pub(in super::super) fn head(bytes: &[u8]) -> Result<Head<'_>, Error> {
     for segment in Segments::of(bytes) {
         let segment = segment?;
         match segment.marker {
-            0xc0..=0xcf if !matches!(segment.marker, 0xc4 | 0xc8 | 0xcc) => {
-                if head.process == 0 {
-                    frame(&mut head, segment.marker, segment.payload)?;
-                }
-            }
+            // Tables and conditions of coding, and what is reserved, are among SOFn's codes.
+            0xc4 | 0xc8 | 0xcc => {}
+            0xc0..=0xcf if head.process == 0 => frame(&mut head, segment.marker, segment.payload)?,
             APP1 if head.exif.is_none() => head.exif = segment.payload.strip_prefix(EXIF),
             APP2 => icc.extend(segment.payload.strip_prefix(ICC)),
             APP14 => head.adobe |= segment.payload.starts_with(b"Adobe"),

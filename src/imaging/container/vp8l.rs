@@ -52,9 +52,9 @@ pub(super) fn codes_memory(bitstream: &[u8], width: u32, height: u32, enough: u6
                 let colors = bits.read(8)? + 1;
                 image(&mut bits, colors, 1)?;
                 width = width.div_ceil(match colors {
-                    ..=2 => 8,
-                    ..=4 => 4,
-                    ..=16 => 2,
+                    1..=2 => 8,
+                    3..=4 => 4,
+                    5..=16 => 2,
                     _ => 1,
                 });
             }

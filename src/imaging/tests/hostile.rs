@@ -166,7 +166,7 @@ fn many_codes() -> Vec<u8> {
             write(length, 3);
         }
         // Eleven symbols: of 1 to 10 bits, and one more of 10.
-        write(0b1001_001_1, 8);
+        write(0b1001_0011, 8);
         for code in [0, 0b100, 0b010, 0b110, 0b001, 0b101] {
             write(code, 3);
         }
