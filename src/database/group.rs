@@ -52,9 +52,9 @@ impl Writer {
 
 /// A transaction whose result is known to itself only.
 trait Job: Send {
-    /// Runs it; what is left to do when the group is committed, or nothing if it failed and is
-    /// to be undone.
-    fn run(self: Box<Self>, connection: &mut AnyConnection) -> BoxFuture<'_, Option<Answer>>;
+    /// Runs it; whether it is to be kept, and what is left to do when its group has ended. Why it
+    /// failed is told no sooner, since it may be what others of the group have done.
+    fn run(self: Box<Self>, connection: &mut AnyConnection) -> BoxFuture<'_, (bool, Answer)>;
     /// Tells its caller that nothing of it was done.
     fn fail(self: Box<Self>, error: Error);
 }
@@ -74,23 +74,23 @@ where
     T: Send + 'static,
     E: From<Error> + Send + 'static,
 {
-    fn run(self: Box<Self>, connection: &mut AnyConnection) -> BoxFuture<'_, Option<Answer>> {
+    fn run(self: Box<Self>, connection: &mut AnyConnection) -> BoxFuture<'_, (bool, Answer)> {
         Box::pin(async move {
             let Self { job, answer, .. } = *self;
             let done = AssertUnwindSafe(async move { job(connection).await }).catch_unwind().await;
             let done = done.unwrap_or_else(|_| {
                 Err(Error::new(ErrorKind::Internal, "a transaction panicked").into())
             });
-            match done {
-                Ok(done) => Some(Box::new(move |committed: Result<()>| {
-                    // The caller may be gone; what was done stays done.
-                    let _ = answer.send(committed.map(|()| done).map_err(E::from));
-                }) as Answer),
-                Err(error) => {
-                    let _ = answer.send(Err(error));
-                    None
-                }
-            }
+            let kept = done.is_ok();
+            let tell = move |committed: Result<()>| {
+                let told = match done {
+                    Ok(done) => committed.map(|()| done).map_err(E::from),
+                    Err(error) => Err(error),
+                };
+                // The caller may be gone; what was done stays done.
+                let _ = answer.send(told);
+            };
+            (kept, Box::new(tell) as Answer)
         })
     }
 
@@ -121,9 +121,8 @@ async fn write_group(
     let mut next = Some(first);
     while let Some(job) = next.take() {
         jobs_run += 1;
-        let answer = job.run(connection).await;
-        let kept = answer.is_some();
-        answers.extend(answer);
+        let (kept, answer) = job.run(connection).await;
+        answers.push(answer);
         if jobs_run < GROUP {
             next = jobs.try_recv().ok();
         }
