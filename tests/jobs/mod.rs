@@ -18,6 +18,7 @@ use gatehouse::jobs::{
     self, Backoff, Filter, Handler, Job, Jobs, Listed, NewJob, Outcome, Pace, State, Worker,
 };
 use sqlx::{AnyConnection, Connection};
+use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -40,13 +41,15 @@ const BACKOFF: Backoff = Backoff {
 struct Subject {
     url: String,
     database: Database,
+    /// Where it is, if it is a file.
+    _folder: Option<TempDir>,
 }
 
 impl Subject {
     async fn open(url: String) -> Self {
         let settings = Settings { url: DatabaseUrl::parse(&url).unwrap(), ..Settings::default() };
         let database = Database::open(&settings, gatehouse::app::migrations(), Role::Command).await;
-        Self { url, database: database.unwrap() }
+        Self { url, database: database.unwrap(), _folder: None }
     }
 
     /// One of each kind, empty.
@@ -55,8 +58,9 @@ impl Subject {
     }
 
     async fn sqlite() -> Self {
-        let folder = tempfile::Builder::new().prefix("gatehouse-jobs-").tempdir().unwrap().keep();
-        Self::open(format!("sqlite://{}/jobs.db", folder.display())).await
+        let folder = tempfile::Builder::new().prefix("gatehouse-jobs-").tempdir().unwrap();
+        let subject = Self::open(format!("sqlite://{}/jobs.db", folder.path().display())).await;
+        Self { _folder: Some(folder), ..subject }
     }
 
     async fn postgres() -> Self {
