@@ -31,7 +31,7 @@ pub enum Error {
         /// The limit.
         allowed: u64,
     },
-    /// It would take more memory than [`Limits::memory`](super::Limits::memory).
+    /// It would take more memory than [`Limits`](super::Limits)`::memory`.
     #[error("The image would take {needed} bytes of memory, more than the {allowed} allowed.")]
     TooMuchMemory {
         /// Bytes, estimated from the image's head.

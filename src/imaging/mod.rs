@@ -1,5 +1,5 @@
 //! What is made of an image's bytes after its upload: smaller variants ([`render`]), a placeholder
-//! and a colour ([`look`]), what a camera wrote down ([`exif()`]), and the same image without that
+//! and a colour ([`look()`]), what a camera wrote down ([`exif()`]), and the same image without that
 //! ([`strip_metadata`]).
 //!
 //! A pure module: bytes in, bytes out, no I/O and no threads of its own. Calls take up to seconds
@@ -8,7 +8,7 @@
 //!
 //! JPEG, PNG, GIF and WebP are read; other types are [`Error::Unsupported`]. Of an animation the
 //! first frame is taken. Pixels go through in three steps, of which only the first sees the whole
-//! image: [`decode`] shrinks while it reads, to at least twice the largest size wanted;
+//! image: [`decode()`] shrinks while it reads, to at least twice the largest size wanted;
 //! [`Picture::render`] resizes that (Lanczos, in the image's own colours, as libvips does),
 //! converts to sRGB and turns upright; then it is encoded, without metadata.
 
@@ -39,10 +39,10 @@ pub use picture::{Picture, Rendered, decode};
 pub use spec::{Fit, Format, Spec};
 
 /// One variant of the image, from a decode of its own. For several, or with a [`Look`], one
-/// [`decode`] serves all.
+/// [`decode()`] serves all.
 ///
 /// # Errors
-/// Those of [`decode`] and [`Picture::render`].
+/// Those of [`decode()`] and [`Picture::render`].
 pub fn render(bytes: &[u8], spec: &Spec, limits: &Limits) -> Result<Rendered, Error> {
     decode(bytes, std::slice::from_ref(spec), limits)?.render(spec)
 }
@@ -50,7 +50,7 @@ pub fn render(bytes: &[u8], spec: &Spec, limits: &Limits) -> Result<Rendered, Er
 /// The image's placeholder and colour, from one small decode.
 ///
 /// # Errors
-/// Those of [`decode`].
+/// Those of [`decode()`].
 pub fn look(bytes: &[u8], limits: &Limits) -> Result<Look, Error> {
     decode(bytes, &[], limits)?.look()
 }

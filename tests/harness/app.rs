@@ -220,7 +220,8 @@ impl App {
         let mut left = self.files();
         left.retain(|key| {
             let parts: Vec<_> = key.split('/').collect();
-            parts.len() != 4 || !parts[0].starts_with(|c: char| c.is_ascii_alphanumeric())
+            let is_tenants = parts[0].starts_with(|c: char| c.is_ascii_alphanumeric());
+            parts.len() != 4 || !(is_tenants || parts[0] == "_variants")
         });
         left
     }

@@ -46,7 +46,8 @@ impl Events {
     pub(super) fn violations(&self, records: &BTreeMap<String, Record>) -> Vec<Violation> {
         let mut found = self.numbers();
         let mut told = BTreeMap::<&str, Vec<&Event>>::new();
-        for event in &self.all {
+        // What steps have made of an image is no change of it.
+        for event in self.all.iter().filter(|event| event.kind != "image.processed") {
             told.entry(&event.image).or_default().push(event);
         }
         let mut became: BTreeMap<&str, Option<&Record>> =

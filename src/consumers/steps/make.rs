@@ -13,15 +13,19 @@ pub enum Made {
     Image(Rendered),
 }
 
+/// What has come of a step.
+pub struct Run {
+    /// The step's name.
+    pub step: String,
+    /// What it has made, or why nothing came of it: a sentence.
+    pub made: Result<Made, String>,
+}
+
 /// What each of these steps makes of an image, or why nothing comes of it.
 ///
 /// # Errors
 /// When a library fails where the image gave no reason to: it may succeed another time.
-pub fn make(
-    bytes: &[u8],
-    steps: &[Step],
-    limits: &Limits,
-) -> Result<Vec<(String, Result<Made, String>)>, imaging::Error> {
+pub fn make(bytes: &[u8], steps: &[Step], limits: &Limits) -> Result<Vec<Run>, imaging::Error> {
     let specs: Vec<Spec> = steps.iter().filter_map(|step| step.make.spec().cloned()).collect();
     // One decode for all that need one.
     let needs_pixels = steps.iter().any(|step| !matches!(step.make, Make::Exif { .. }));
@@ -36,11 +40,12 @@ pub fn make(
                 with(picture.as_ref(), |picture| Ok(Made::Image(picture.render(spec)?)))
             }
         };
-        match made {
-            Ok(made) => Ok((step.name.clone(), Ok(made))),
-            Err(Failed::Image(why)) => Ok((step.name.clone(), Err(why))),
-            Err(Failed::Here(error)) => Err(error),
-        }
+        let made = match made {
+            Ok(made) => Ok(made),
+            Err(Failed::Image(why)) => Err(why),
+            Err(Failed::Here(error)) => return Err(error),
+        };
+        Ok(Run { step: step.name.clone(), made })
     });
     made.collect()
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     MAKE,
-    make::{Made, make},
+    make::{Made, Run, make},
     settings::Step,
 };
 use crate::{
@@ -89,7 +89,7 @@ impl Maker {
         let (steps, limits) = (Arc::clone(&self.steps), self.limits);
         let made = spawn_blocking(move || make(&bytes, &steps, &limits)).await??;
         let mut results = Vec::with_capacity(made.len());
-        for (step, made) in made {
+        for Run { step, made } in made {
             let (object, output) = match made {
                 Ok(Made::Told(told)) => (None, Ok(told)),
                 Ok(Made::Image(rendered)) => {
