@@ -87,7 +87,8 @@ impl Consumers {
         let maker = workers.enabled.then(|| {
             let limits = workers.limits(&consumers.images);
             let budget = Arc::clone(budget);
-            let maker = Maker::new(records.clone(), storage(), budget, steps, limits);
+            let maker =
+                Maker::new(records.clone(), storage(), budget, steps, limits, workers.at_once());
             Worker::new(jobs.clone(), QUEUE, maker, workers.pace())
         });
         let module = Self {

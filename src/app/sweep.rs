@@ -46,7 +46,7 @@ async fn swept(
     reconciler: Option<&Reconciler>,
 ) -> Result<usize, Settling> {
     match reconciler {
-        Some(reconciler) => reconciler.sweep().await,
+        Some(reconciler) => Ok(reconciler.sweep().await? + reconciler.sweep_made().await?),
         None => Ok(storage.sweep(&HashSet::new()).await?),
     }
 }

@@ -32,6 +32,8 @@ use crate::{
 
 /// Streams of one process.
 const STREAMS: usize = 1024;
+/// Those of them that may be one tenant's.
+const A_TENANTS: usize = 128;
 /// Events that are looked up at once.
 const PAGE: u64 = 100;
 /// How long a stream is silent at most, so that no one between takes it for dead.
@@ -109,7 +111,7 @@ impl Events {
         let slot = Arc::clone(&self.slots).try_acquire_owned();
         let slot = slot.map_err(|_| Error::TooManyStreams)?;
         // Before the first look, so that nothing falls in between.
-        let heard = self.records.listen(&tenant);
+        let heard = self.records.listen(&tenant, A_TENANTS).ok_or(Error::TooManyStreams)?;
         let last = self.records.last_events(&[tenant.as_str().to_owned()]).await?;
         let last = last.first().map_or(0, |(_, number)| *number);
         let after = after.unwrap_or(last);
@@ -154,6 +156,10 @@ impl Follower {
     /// What is to be told next; none when the stream ends, and the client is to come back.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
+            // However much there is to tell.
+            if self.ending.is_cancelled() || Instant::now() >= self.until {
+                return None;
+            }
             self.heard.borrow_and_update();
             match self.records.events(&self.tenant, self.after, PAGE).await {
                 Ok(events) => {

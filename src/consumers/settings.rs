@@ -79,13 +79,17 @@ impl WorkerSettings {
         }
     }
 
-    /// How jobs on images are done.
-    pub fn pace(&self) -> Pace {
-        let at_once = match self.images_at_once {
+    /// How many images are worked on at once.
+    pub fn at_once(&self) -> usize {
+        match self.images_at_once {
             0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2)),
             at_once => at_once,
-        };
-        Pace::new(at_once, BACKOFF)
+        }
+    }
+
+    /// How jobs on images are done.
+    pub fn pace(&self) -> Pace {
+        Pace::new(self.at_once(), BACKOFF)
     }
 }
 

@@ -114,6 +114,41 @@ async fn who_missed_some_that_are_forgotten_is_told_so() {
     let mut anew = Stream::open(app.addr, "acme", Some(99)).await;
     assert_eq!(anew.next().await.event, "events.missed");
     assert_eq!(anew.next().await.id, Some(3));
+
+    let erased = app.run(&["tenants", "erase", "acme", "--yes"]);
+    assert!(erased.status.success(), "{}", erased.stderr);
+    upload(&app, "acme", "c.gif", &gif(3, 2, 200)).await;
+    // No number is ever another event's.
+    let mut later = Stream::open(app.addr, "acme", Some(2)).await;
+    assert_eq!(later.next().await.event, "events.missed");
+    assert_eq!(later.next().await.id, Some(5));
+    let mut known = Stream::open(app.addr, "acme", Some(4)).await;
+    assert_eq!(known.next().await.id, Some(5));
+}
+
+#[tokio::test]
+async fn one_tenant_cannot_have_all_streams() {
+    let app = App::local().await;
+    let mut streams = Vec::new();
+    for _ in 0..128 {
+        streams.push(Stream::open(app.addr, "acme", None).await);
+    }
+    let one_more = Request::get(EVENTS).tenant("acme").send(app.addr).await;
+    assert_problem(&one_more, "overloaded");
+    assert!(one_more.header("retry-after").is_some());
+    Stream::open(app.addr, "globex", None).await;
+    // Who leaves makes way.
+    drop(streams);
+    let until = Instant::now() + SOON;
+    loop {
+        let mut client = Connection::open(app.addr).await;
+        client.send(Request::get(EVENTS).tenant("acme").head_bytes(app.addr)).await;
+        if client.head().await.expect("a head").status == 200 {
+            break;
+        }
+        assert!(Instant::now() < until);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test]

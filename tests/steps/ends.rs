@@ -48,6 +48,26 @@ async fn what_a_dead_process_had_begun_is_done_by_the_next() {
 }
 
 #[tokio::test]
+async fn what_was_made_of_content_that_is_gone_meanwhile_goes_too() {
+    let app =
+        App::builder().file(STEPS).env("GATEHOUSE_FAULT", "steps.stored:hold=held").start().await;
+    let id = upload(&app, "a.png", &picture(640, 480, 255)).await;
+    let held = app.folder().join("held");
+    let until = Instant::now() + Duration::from_secs(20);
+    while !held.exists() {
+        assert!(Instant::now() < until, "{}", app.log_text());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(made(&app).await.len(), 2);
+    assert_eq!(upload(&app, "a.png", &picture(300, 500, 0)).await, id);
+    std::fs::remove_file(&held).unwrap();
+    let steps = processed(&app, &id).await;
+    assert_eq!(steps["thumb"]["result"]["height"], 500);
+    settles_to(&app, 2).await;
+    assert_eq!(variant(&app, &id, "thumb").await.status, 200);
+}
+
+#[tokio::test]
 async fn a_process_without_workers_leaves_the_work_to_others() {
     let builder = App::builder().file(STEPS).minio().await.postgres().await;
     let idle = builder.clone().set("CONSUMERS__WORKERS__ENABLED", "false").start().await;

@@ -111,7 +111,11 @@ impl Images {
         let mut after = None;
         loop {
             let page = self.storage().list(&prefix, after.as_deref()).await?;
-            for object in &page.objects {
+            let id_of = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
+            let ids: Vec<_> = page.objects.iter().map(|object| id_of(&object.key)).collect();
+            // Of images that came meanwhile.
+            let kept = self.records().are_made(&ids).await?;
+            for object in page.objects.iter().filter(|o| !kept.contains(&id_of(&o.key))) {
                 if let Ok(key) = ObjectKey::parse(&object.key) {
                     self.storage().delete(&key).await?;
                 }

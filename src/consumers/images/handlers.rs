@@ -88,8 +88,11 @@ pub async fn show(
             Ok(answer(StatusCode::NOT_MODIFIED, &image).finish())
         }
         Outcome::Proceed | Outcome::NotModified => {
-            let record = WholeRecord::of(&image);
-            Ok(answer(StatusCode::OK, &image).json(Told { record, processing }))
+            let mut response = answer(StatusCode::OK, &image);
+            if processing.is_some() {
+                response.insert_header((CACHE_CONTROL, "private, no-cache"));
+            }
+            Ok(response.json(Told { record: WholeRecord::of(&image), processing }))
         }
         Outcome::Failed => Err(Error::from(records::Error::Condition).into()),
     }

@@ -177,19 +177,17 @@ impl Records {
         .await
     }
 
-    /// Removes what is kept of a tenant beside its images: its quotas, the events of images that are
-    /// gone, and its sums unless it has images.
+    /// Removes what is kept of a tenant beside its images: its quotas, and the events of images that are
+    /// gone. The number of its last event stays, so that no other event ever has it.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn forget(&self, tenant: &TenantId) -> Result<()> {
         // The first waits for the changes under way, and the others see what those have done.
-        const SQL: [&str; 4] = [
+        const SQL: [&str; 3] = [
             "UPDATE usage SET bytes = bytes WHERE tenant = $1",
             "DELETE FROM events WHERE tenant = $1 \
              AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = events.id)",
-            "DELETE FROM usage WHERE tenant = $1 \
-             AND NOT EXISTS (SELECT 1 FROM images WHERE images.tenant = usage.tenant)",
             "DELETE FROM quotas WHERE tenant = $1",
         ];
         let tenant = tenant.clone();

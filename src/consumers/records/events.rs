@@ -180,15 +180,20 @@ impl Records {
     /// # Errors
     /// When the database fails.
     pub async fn forget_events_of(&self, extent: &Extent) -> Result<()> {
-        const SQL: &str = "\
+        const BLANK: &str = "\
+            UPDATE events SET display_name = '', sha256 = NULL WHERE tenant = $1 \
+            AND type = 'image.deleted' AND (CAST($2 AS TEXT) IS NULL OR customer = $2)";
+        const FORGET: &str = "\
             DELETE FROM events WHERE tenant = $1 AND type <> 'image.deleted' \
             AND (CAST($2 AS TEXT) IS NULL OR customer = $2) \
             AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = events.id)";
         let Extent { tenant, customer } = extent.clone();
         self.write(move |connection| {
             Box::pin(async move {
-                let query = sqlx::query(SQL).bind(tenant.as_str().to_owned()).bind(customer);
-                query.execute(connection).await?;
+                for sql in [BLANK, FORGET] {
+                    let query = sqlx::query(sql).bind(tenant.as_str().to_owned());
+                    query.bind(customer.clone()).execute(&mut *connection).await?;
+                }
                 Ok(())
             })
         })

@@ -110,8 +110,15 @@ impl Reconciler {
         let unfinished = self.storage.sweep(&kept).await?;
         let staged =
             self.sweep_below(STAGING, 2, async |ids| self.records.are_sessions(&ids).await).await?;
-        let made = self.sweep_below(VARIANTS, 3, async |ids| self.records.are_made(&ids).await);
-        Ok(unfinished + staged + made.await?)
+        Ok(unfinished + staged)
+    }
+
+    /// Clears the store of what was made of images, and no image has. How much.
+    ///
+    /// # Errors
+    /// When the store or the database fails.
+    pub async fn sweep_made(&self) -> std::result::Result<usize, Settling> {
+        self.sweep_below(VARIANTS, 3, async |ids| self.records.are_made(&ids).await).await
     }
 
     /// Removes what is old below this folder and of nothing that is `known`, by the segment of its key at

@@ -41,10 +41,11 @@ impl Listeners {
 }
 
 impl Records {
-    /// Is changed when the tenant has another event, or may have.
-    pub fn listen(&self, tenant: &TenantId) -> watch::Receiver<()> {
+    /// Is changed when the tenant has another event, or may have; none where `most` wait for that already.
+    pub fn listen(&self, tenant: &TenantId, most: usize) -> Option<watch::Receiver<()>> {
         let mut all = self.listeners().all();
-        all.entry(tenant.clone()).or_insert_with(|| watch::Sender::new(())).subscribe()
+        let sender = all.entry(tenant.clone()).or_insert_with(|| watch::Sender::new(()));
+        (sender.receiver_count() < most).then(|| sender.subscribe())
     }
 
     /// Looks for what other processes tell of the tenants that are listened to, until `stop`.
@@ -55,7 +56,7 @@ impl Records {
                 tokio::time::sleep(LOOK).await;
                 let tenants = self.listeners().tenants();
                 last.retain(|tenant: &TenantId, _| tenants.iter().any(|t| t == tenant.as_str()));
-                if tenants.is_empty() || !self.has_replicas() {
+                if tenants.is_empty() {
                     continue;
                 }
                 match self.last_events(&tenants).await {

@@ -76,52 +76,60 @@ impl StepResult {
     }
 }
 
-/// Adds jobs that remove what was made of the image `id`, if `condition` holds, whose parameters are to
-/// be bound behind the image's id.
-fn clear(batch: Batch, id: Uuid, condition: &str) -> Batch {
+/// Adds what is to be done when the content of the image of this id is gone: jobs remove what was
+/// made of it.
+pub fn forget(batch: Batch, id: Uuid) -> Batch {
+    const FORGET: &str = "DELETE FROM results WHERE image = $1";
     let rows = format!(
         "SELECT results.object || ':clear' AS id, '{QUEUE}' AS queue, results.tenant AS tenant, \
          results.image AS subject, '{CLEAR}' AS kind, results.object AS payload FROM results \
-         WHERE results.image = $1 AND results.object IS NOT NULL AND {condition}"
+         WHERE results.image = $1 AND results.object IS NOT NULL"
     );
-    jobs::add_each(batch, &rows).bind(id.to_string())
+    let batch = jobs::add_each(batch, &rows).bind(id.to_string());
+    batch.statement(FORGET).bind(id.to_string())
 }
 
-/// Adds what is to be done when the image of this id is gone.
-pub fn forget(batch: Batch, id: Uuid) -> Batch {
-    clear(batch, id, "true").statement("DELETE FROM results WHERE image = $1").bind(id.to_string())
-}
-
-/// Adds what has come of all steps for the content that `image` has, if it still has it, in place of
-/// what had come of them for another.
+/// Adds what has come of all steps for the content that `image` has. If it has other content by then, or is
+/// gone, nothing is kept, and jobs remove what was made.
 pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
+    // Who changes an image of the tenant's has this row before all others, and until the end.
+    const HOLD: &str = "UPDATE usage SET events = events WHERE tenant = $1";
     const KEEP: &str = "\
         INSERT INTO results (image, step, tenant, upload, object, object_etag, output, error, finished_at) \
         SELECT images.id, $3, images.tenant, images.upload, $4, $5, $6, $7, CAST($8 AS BIGINT) FROM images \
         WHERE images.id = $1 AND images.upload = $2 ON CONFLICT (image, step) DO UPDATE SET \
         upload = excluded.upload, object = excluded.object, object_etag = excluded.object_etag, \
         output = excluded.output, error = excluded.error, finished_at = excluded.finished_at";
-    const STALE: &str = "\
-        DELETE FROM results WHERE image = $1 AND upload <> $2 AND EXISTS (SELECT 1 FROM images \
-        WHERE images.id = results.image AND images.upload = $2)";
-    const IS_CURRENT: &str = "EXISTS (SELECT 1 FROM images WHERE images.id = results.image \
-        AND images.upload = $2)";
-    let (id, upload) = (image.id.to_string(), image.upload.to_string());
-    let mut batch = clear(batch, image.id, IS_CURRENT).bind(upload.clone());
+    let (tenant, id) = (image.tenant.as_str().to_owned(), image.id.to_string());
+    let upload = image.upload.to_string();
+    let mut batch = batch.statement(HOLD).bind(tenant.clone());
     for result in results {
         let (object, etag) = result.object.clone().unzip();
+        let object = object.map(|object: Uuid| object.to_string());
         batch = batch
             .statement(KEEP)
             .bind(id.clone())
             .bind(upload.clone())
             .bind(result.step.clone())
-            .bind(object.map(|object: Uuid| object.to_string()))
+            .bind(object.clone())
             .bind(etag)
             .bind(result.output.as_ref().ok().map(Value::to_string))
             .bind(result.output.as_ref().err().cloned())
             .bind(millis(SystemTime::now()));
+        if let Some(object) = object {
+            let rows = format!(
+                "SELECT CAST($1 AS TEXT) || ':clear' AS id, '{QUEUE}' AS queue, CAST($2 AS TEXT) AS tenant, \
+                 CAST($3 AS TEXT) AS subject, '{CLEAR}' AS kind, CAST($1 AS TEXT) AS payload \
+                 WHERE NOT EXISTS (SELECT 1 FROM images WHERE images.id = $3 AND images.upload = $4)"
+            );
+            batch = jobs::add_each(batch, &rows)
+                .bind(object)
+                .bind(tenant.clone())
+                .bind(id.clone())
+                .bind(upload.clone());
+        }
     }
-    batch.statement(STALE).bind(id).bind(upload)
+    batch
 }
 
 impl Records {
@@ -158,11 +166,14 @@ impl Records {
         .await
     }
 
-    /// Those of these objects that some image has.
+    /// Those of these objects that were made of an image that is there.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn are_made(&self, objects: &[String]) -> Result<HashSet<String>> {
-        self.among("SELECT object FROM results WHERE object IN ({})", objects).await
+        const SQL: &str = "\
+            SELECT results.object FROM results JOIN images ON images.id = results.image \
+            WHERE results.object IN ({})";
+        self.among(SQL, objects).await
     }
 }

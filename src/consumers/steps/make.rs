@@ -30,6 +30,7 @@ pub fn make(bytes: &[u8], steps: &[Step], limits: &Limits) -> Result<Vec<Run>, i
     // One decode for all that need one.
     let needs_pixels = steps.iter().any(|step| !matches!(step.make, Make::Exif { .. }));
     let picture = needs_pixels.then(|| imaging::decode(bytes, &specs, limits));
+    let mut held = 0;
     let made = steps.iter().map(|step| {
         let made = match &step.make {
             Make::Exif { gps } => Ok(Made::Told(told(imaging::exif(bytes), *gps))),
@@ -41,6 +42,13 @@ pub fn make(bytes: &[u8], steps: &[Step], limits: &Limits) -> Result<Vec<Run>, i
             }
         };
         let made = match made {
+            Ok(Made::Image(image)) if held + image.bytes.len() as u64 > limits.memory => {
+                Err("The image's variants take more memory together than is allowed.".to_owned())
+            }
+            Ok(Made::Image(image)) => {
+                held += image.bytes.len() as u64;
+                Ok(Made::Image(image))
+            }
             Ok(made) => Ok(made),
             Err(Failed::Image(why)) => Err(why),
             Err(Failed::Here(error)) => return Err(error),

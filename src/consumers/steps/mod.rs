@@ -47,6 +47,10 @@ impl Follow {
 
 impl Follower for Follow {
     fn follow(&self, batch: Batch, _: Uuid, change: Change, image: &Image) -> Batch {
+        let batch = match change {
+            Change::Created | Change::Processed => batch,
+            Change::Replaced | Change::Deleted => records::forget_results(batch, image.id),
+        };
         match change {
             Change::Created | Change::Replaced if self.are_any => {
                 let (upload, subject) = (image.upload.to_string(), image.id.to_string());
@@ -61,8 +65,7 @@ impl Follower for Follow {
                 };
                 jobs::add(batch, &job)
             }
-            Change::Created | Change::Processed => batch,
-            Change::Replaced | Change::Deleted => records::forget_results(batch, image.id),
+            _ => batch,
         }
     }
 
@@ -92,14 +95,13 @@ impl Steps {
         if self.names.is_empty() {
             return Ok(None);
         }
+        // The job first: it is there until there are results.
+        let job = self.jobs.find(&job_id(image)).await.map_err(records::Error::from)?;
         let results = self.records.results(image).await?;
         let mut told: Map<String, Value> =
             results.into_iter().map(|result| (result.step, state(result.output))).collect();
-        if self.names.iter().any(|name| !told.contains_key(name)) {
-            let job = self.jobs.find(&job_id(image)).await.map_err(records::Error::from)?;
-            for name in &self.names {
-                told.entry(name).or_insert_with(|| waiting(job.as_ref()));
-            }
+        for name in &self.names {
+            told.entry(name).or_insert_with(|| waiting(job.as_ref()));
         }
         Ok(Some(told.into()))
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use uuid::Uuid;
 
 use super::{
@@ -29,6 +29,8 @@ pub struct Maker {
     budget: Arc<Budget>,
     steps: Arc<[Step]>,
     limits: Limits,
+    /// As many threads work at a time.
+    threads: Arc<Semaphore>,
 }
 
 /// Why a run came to nothing.
@@ -47,15 +49,17 @@ enum Error {
 }
 
 impl Maker {
-    /// Runs `steps` on the images of `records` in `storage`, within these limits.
+    /// Runs `steps` on the images of `records` in `storage`, so many at once, each within these limits.
     pub fn new(
         records: Records,
         storage: SharedStorage,
         budget: Arc<Budget>,
         steps: Vec<Step>,
         limits: Limits,
+        at_once: usize,
     ) -> Self {
-        Self { records, storage, budget, steps: steps.into(), limits }
+        let threads = Arc::new(Semaphore::new(at_once));
+        Self { records, storage, budget, steps: steps.into(), limits, threads }
     }
 
     async fn work(&self, job: &Job) -> Result<Outcome, Error> {
@@ -87,8 +91,26 @@ impl Maker {
         };
         fault::point("steps.read");
         let (steps, limits) = (Arc::clone(&self.steps), self.limits);
-        let made = spawn_blocking(move || make(&bytes, &steps, &limits)).await??;
-        let mut results = Vec::with_capacity(made.len());
+        // A thread goes on when nobody waits for it any more.
+        let thread = Arc::clone(&self.threads).acquire_owned().await;
+        let made = spawn_blocking(move || {
+            let _thread = thread;
+            make(&bytes, &steps, &limits)
+        });
+        let results = self.store_all(&image, made.await??).await?;
+        fault::point("steps.stored");
+        let (records, tenant, event) = (self.records.clone(), tenant.clone(), Uuid::now_v7());
+        let tell = self.records.clone();
+        let done = Done::with(move |batch| {
+            let batch = records::keep_results(batch, &image, &results);
+            records.tell_processed(batch, event, &image)
+        });
+        Ok(done.wake(records::QUEUE).then(move || tell.told(&tenant)).into())
+    }
+
+    /// Stores the images that were made of `image`; all of them or, as far as can be, none.
+    async fn store_all(&self, image: &Image, made: Vec<Run>) -> Result<Vec<StepResult>, Error> {
+        let mut results: Vec<StepResult> = Vec::with_capacity(made.len());
         for Run { step, made } in made {
             let (object, output) = match made {
                 Ok(Made::Told(told)) => (None, Ok(told)),
@@ -100,21 +122,28 @@ impl Maker {
                         "height": rendered.height,
                     });
                     let bytes = rendered.bytes.into();
-                    let object = self.store(&image, rendered.content_type, bytes).await?;
-                    (Some(object), Ok(told))
+                    match self.store(image, rendered.content_type, bytes).await {
+                        Ok(object) => (Some(object), Ok(told)),
+                        Err(error) => {
+                            self.remove(image, &results).await;
+                            return Err(error);
+                        }
+                    }
                 }
                 Err(why) => (None, Err(why)),
             };
             results.push(StepResult { step, object, output });
         }
-        fault::point("steps.stored");
-        let (records, tenant, event) = (self.records.clone(), tenant.clone(), Uuid::now_v7());
-        let tell = self.records.clone();
-        let done = Done::with(move |batch| {
-            let batch = records::keep_results(batch, &image, &results);
-            records.tell_processed(batch, event, &image)
-        });
-        Ok(done.wake(records::QUEUE).then(move || tell.told(&tenant)).into())
+        Ok(results)
+    }
+
+    /// Removes what was stored in vain; what cannot be removed now is found by the sweep.
+    async fn remove(&self, image: &Image, results: &[StepResult]) {
+        for (object, _) in results.iter().filter_map(|result| result.object.as_ref()) {
+            if let Ok(key) = records::made_key(&image.tenant, image.id, *object) {
+                let _ = self.storage.delete(&key).await;
+            }
+        }
     }
 
     /// Puts a variant of `image` into the store, as an object that nobody knows of yet.

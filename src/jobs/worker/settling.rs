@@ -20,7 +20,9 @@ impl<H> Inner<H> {
         let mut trouble = Trouble::new("what jobs came to cannot be written");
         let mut group = Vec::new();
         while ending.recv_many(&mut group, GROUP).await > 0 {
-            let ends = group.drain(..).map(|ended| self.end_of(ended)).collect();
+            let mut ends: Vec<_> = group.drain(..).map(|ended| self.end_of(ended)).collect();
+            // What comes with them may lock what is a tenant's: in the same order everywhere.
+            ends.sort_by(|(one, _), (other, _)| one.tenant.cmp(&other.tenant));
             self.settle_group(ends, &mut trouble).await;
         }
     }
