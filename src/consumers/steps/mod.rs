@@ -70,7 +70,10 @@ impl Follower for Follow {
     }
 
     fn wake(&self) {
-        self.jobs.wake(QUEUE);
+        // Without steps there may only be something to remove, which has time.
+        if self.are_any {
+            self.jobs.wake(QUEUE);
+        }
     }
 }
 
