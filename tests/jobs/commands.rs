@@ -29,7 +29,7 @@ fn ids_of(jobs: &[Value]) -> Vec<&str> {
     jobs.iter().map(|job| job["id"].as_str().unwrap()).collect()
 }
 
-/// Of tenant acme: `dead`, a dead letter, `running` and `waiting`; of other: `others`.
+/// Of tenant acme: `dead`, a dead letter, `running` and `waiting`; of other: `yours`. Their ids are in the order in which they are added, which may be within a millisecond.
 async fn fill(subject: &Subject) -> Job {
     let jobs = subject.jobs();
     subject.add(["dead"]).await;
@@ -38,7 +38,7 @@ async fn fill(subject: &Subject) -> Job {
     subject.add(["running"]).await;
     let running = take(&jobs, 1, NEVER).await.remove(0);
     subject.add(["waiting"]).await;
-    let others = NewJob { tenant: "other", queue: "another", ..new("others") };
+    let others = NewJob { tenant: "other", queue: "another", ..new("yours") };
     subject.write(move |batch| jobs::add(batch, &others)).await.unwrap();
     running
 }
@@ -50,7 +50,7 @@ async fn jobs_are_listed() {
         assert_eq!(none.stdout.trim_end(), "There are no such jobs.", "{}", none.stderr);
         fill(&subject).await;
         let all = listed(&builder, &[]);
-        assert_eq!(ids_of(&all), ["dead", "running", "waiting", "others"]);
+        assert_eq!(ids_of(&all), ["dead", "running", "waiting", "yours"]);
         let states: Vec<_> = all.iter().map(|job| job["state"].as_str().unwrap()).collect();
         assert_eq!(states, ["dead", "running", "waiting", "waiting"]);
         let dead = &all[0];
@@ -67,8 +67,8 @@ async fn jobs_are_listed() {
         assert!(dead["diedAt"].is_string() && dead["createdAt"].is_string(), "{dead}");
 
         assert_eq!(ids_of(&listed(&builder, &["--dead"])), ["dead"]);
-        assert_eq!(ids_of(&listed(&builder, &["--tenant", "other"])), ["others"]);
-        assert_eq!(ids_of(&listed(&builder, &["--queue", "another"])), ["others"]);
+        assert_eq!(ids_of(&listed(&builder, &["--tenant", "other"])), ["yours"]);
+        assert_eq!(ids_of(&listed(&builder, &["--queue", "another"])), ["yours"]);
         assert_eq!(ids_of(&listed(&builder, &["--limit", "2"])), ["dead", "running"]);
         let table = run(&builder, &["list", "--limit", "3"]).stdout;
         let lines: Vec<_> = table.lines().collect();
@@ -128,7 +128,7 @@ async fn jobs_are_dropped() {
         fill(&subject).await;
         let ended = run(&builder, &["drop", "running", "waiting"]);
         assert_eq!(ended.stdout.trim_end(), "2 jobs are dropped", "{}", ended.stderr);
-        assert_eq!(ids_of(&listed(&builder, &[])), ["dead", "others"]);
+        assert_eq!(ids_of(&listed(&builder, &[])), ["dead", "yours"]);
         let again = run(&builder, &["drop", "running", "dead"]);
         assert_eq!(again.status.code(), Some(1));
         assert!(again.stderr.contains("1 job is gone already"), "{}", again.stderr);
