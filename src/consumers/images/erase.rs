@@ -15,7 +15,6 @@ use crate::{
         records::{self, Extent, Filter, Position, Sums},
     },
     storage::{Listed, ObjectKey},
-    tenant::TenantId,
 };
 
 /// Images that are looked at, and held in memory, at once.
@@ -72,7 +71,8 @@ impl Images {
         self.records().forget_events_of(extent).await?;
         self.storage().prune(&extent.prefix()).await?;
         if extent.customer.is_none() {
-            self.erase_made(&extent.tenant).await?;
+            // At once, what jobs would.
+            self.reconciler().clear_made(&extent.tenant).await?;
             self.records().forget(&extent.tenant).await?;
         }
         if erased.left > 0 {
@@ -101,28 +101,6 @@ impl Images {
             after = page.next;
             if after.is_none() {
                 return Ok(survey);
-            }
-        }
-    }
-
-    /// Removes at once what jobs would: what was made of a tenant's images.
-    async fn erase_made(&self, tenant: &TenantId) -> Result<(), Error> {
-        let prefix = format!("{}/{tenant}/", records::VARIANTS);
-        let mut after = None;
-        loop {
-            let page = self.storage().list(&prefix, after.as_deref()).await?;
-            let id_of = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
-            let ids: Vec<_> = page.objects.iter().map(|object| id_of(&object.key)).collect();
-            // Of images that came meanwhile.
-            let kept = self.records().are_made(&ids).await?;
-            for object in page.objects.iter().filter(|o| !kept.contains(&id_of(&o.key))) {
-                if let Ok(key) = ObjectKey::parse(&object.key) {
-                    self.storage().delete(&key).await?;
-                }
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(self.storage().prune(&prefix).await?);
             }
         }
     }

@@ -83,15 +83,14 @@ pub trait Follower: Send + Sync {
 
 /// Adds the event `id` of a change of `image`, whose tenant's sums know of one event more already.
 fn tell(batch: Batch, id: Uuid, change: Change, image: &Image) -> Batch {
-    const SQL: &str = "\
-        INSERT INTO events (tenant, sequence, event, type, occurred_at, id, customer, stored_name, \
-         display_name, content_type, size, sha256, width, height, object_etag, upload, version, \
-         created_at, updated_at) SELECT images.tenant, usage.events, $1, $2, $3, images.id, \
-         images.customer, images.stored_name, images.display_name, images.content_type, images.size, \
-         images.sha256, images.width, images.height, images.object_etag, images.upload, \
-         images.version, images.created_at, images.updated_at \
-         FROM images JOIN usage ON usage.tenant = images.tenant \
-         WHERE images.id = $4 AND images.upload = $5";
+    const SQL: &str = concat!(
+        "INSERT INTO events (event, type, occurred_at, sequence, ",
+        image::columns!(),
+        ") SELECT $1, $2, $3, usage.events, ",
+        image::columns_of_images!(),
+        " FROM images JOIN usage ON usage.tenant = images.tenant \
+         WHERE images.id = $4 AND images.upload = $5"
+    );
     batch
         .statement(SQL)
         .bind(id.to_string())

@@ -12,6 +12,7 @@ use super::{Error, Extent, Intent, Reconciler, Result, STAGING, Session, Settlin
 use crate::{
     problem,
     storage::{Listed, ObjectKey, SharedStorage},
+    tenant::TenantId,
 };
 
 /// Sessions that are ended in one pass.
@@ -108,9 +109,9 @@ impl Reconciler {
         // Asked before the store: what is begun later is young.
         let kept = self.records.references().await?;
         let unfinished = self.storage.sweep(&kept).await?;
-        let staged =
-            self.sweep_below(STAGING, 2, async |ids| self.records.are_sessions(&ids).await).await?;
-        Ok(unfinished + staged)
+        let old = |object: &Listed| is_old(object).then(|| id_at(object, 2))?;
+        let known = async |ids: Vec<String>| self.records.are_sessions(&ids).await;
+        Ok(unfinished + self.remove_below(&format!("{STAGING}/"), old, known).await?)
     }
 
     /// Clears the store of what was made of images, and no image has. How much.
@@ -118,23 +119,43 @@ impl Reconciler {
     /// # Errors
     /// When the store or the database fails.
     pub async fn sweep_made(&self) -> std::result::Result<usize, Settling> {
-        self.sweep_below(VARIANTS, 3, async |ids| self.records.are_made(&ids).await).await
+        let old = |object: &Listed| is_old(object).then(|| id_at(object, 3))?;
+        self.remove_unmade(&format!("{VARIANTS}/"), old).await
     }
 
-    /// Removes what is old below this folder and of nothing that is `known`, by the segment of its key at
-    /// this place. How much.
-    async fn sweep_below(
+    /// Removes what was made of a tenant's images, and no image has.
+    ///
+    /// # Errors
+    /// When the store or the database fails.
+    pub async fn clear_made(&self, tenant: &TenantId) -> std::result::Result<(), Settling> {
+        let prefix = format!("{VARIANTS}/{tenant}/");
+        let any = |object: &Listed| object.key.rsplit('/').next().map(str::to_owned);
+        self.remove_unmade(&prefix, any).await?;
+        Ok(self.storage.prune(&prefix).await?)
+    }
+
+    async fn remove_unmade(
         &self,
-        folder: &str,
-        place: usize,
+        prefix: &str,
+        id_of: impl Fn(&Listed) -> Option<String>,
+    ) -> std::result::Result<usize, Settling> {
+        let known = async |ids: Vec<String>| self.records.are_made(&ids).await;
+        self.remove_below(prefix, id_of, known).await
+    }
+
+    /// Removes the objects below `prefix` that have an id which is not `known`. How many.
+    async fn remove_below(
+        &self,
+        prefix: &str,
+        id_of: impl Fn(&Listed) -> Option<String>,
         known: impl AsyncFn(Vec<String>) -> Result<HashSet<String>>,
     ) -> std::result::Result<usize, Settling> {
         let (mut after, mut removed) = (None, 0);
         loop {
-            let page = self.storage.list(&format!("{folder}/"), after.as_deref()).await?;
-            let old = page.objects.iter().filter(|object| is_old(object));
+            let page = self.storage.list(prefix, after.as_deref()).await?;
+            let objects = page.objects.iter();
             let found: Vec<_> =
-                old.filter_map(|object| Some((id_at(object, place)?, object))).collect();
+                objects.filter_map(|object| Some((id_of(object)?, object))).collect();
             let known = known(found.iter().map(|(id, _)| id.clone()).collect()).await?;
             for (_, stray) in found.iter().filter(|(id, _)| !known.contains(id)) {
                 if let Ok(key) = ObjectKey::parse(&stray.key) {

@@ -21,6 +21,16 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+/// The same in the same order, of the table `images` where others are beside it.
+macro_rules! columns_of_images {
+    () => {
+        "images.id, images.tenant, images.customer, images.stored_name, images.display_name, \
+         images.content_type, images.size, images.sha256, images.width, images.height, \
+         images.object_etag, images.upload, images.version, images.created_at, images.updated_at"
+    };
+}
+pub(super) use columns_of_images;
+
 /// An image that is whole and durable in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {

@@ -345,10 +345,9 @@ pub(super) fn finish(batch: Batch, upload: Uuid) -> Batch {
     const KEEP: &str = concat!(
         "INSERT INTO finished (",
         image::columns!(),
-        ", metadata, expires_at) SELECT images.id, images.tenant, images.customer, images.stored_name, \
-         images.display_name, images.content_type, images.size, images.sha256, images.width, \
-         images.height, images.object_etag, images.upload, images.version, images.created_at, \
-         images.updated_at, sessions.metadata, sessions.expires_at FROM sessions \
+        ", metadata, expires_at) SELECT ",
+        image::columns_of_images!(),
+        ", sessions.metadata, sessions.expires_at FROM sessions \
          JOIN images ON images.stored_name = sessions.stored_name WHERE sessions.id = $1"
     );
     batch

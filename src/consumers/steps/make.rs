@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::settings::{Make, Step};
-use crate::imaging::{self, Exif, Limits, Look, Picture, Rendered, Spec};
+use crate::imaging::{self, Exif, Limits, Look, Rendered, Spec};
 
 /// What a step has made.
 pub enum Made {
@@ -27,69 +27,45 @@ pub struct Run {
 /// When a library fails where the image gave no reason to: it may succeed another time.
 pub fn make(bytes: &[u8], steps: &[Step], limits: &Limits) -> Result<Vec<Run>, imaging::Error> {
     let specs: Vec<Spec> = steps.iter().filter_map(|step| step.make.spec().cloned()).collect();
-    // One decode for all that need one.
     let needs_pixels = steps.iter().any(|step| !matches!(step.make, Make::Exif { .. }));
-    let picture = needs_pixels.then(|| imaging::decode(bytes, &specs, limits));
-    let mut held = 0;
-    let made = steps.iter().map(|step| {
-        let made = match &step.make {
-            Make::Exif { gps } => Ok(Made::Told(told(imaging::exif(bytes), *gps))),
-            Make::Placeholder => {
-                with(picture.as_ref(), |picture| Ok(Made::Told(seen(&picture.look()?))))
-            }
-            Make::Variant(spec) => {
-                with(picture.as_ref(), |picture| Ok(Made::Image(picture.render(spec)?)))
-            }
+    // One decode for all that need one; where none does, nobody looks at what comes of it.
+    let picture = match needs_pixels.then(|| imaging::decode(bytes, &specs, limits)) {
+        Some(Ok(picture)) => Ok(picture),
+        Some(Err(error)) => Err(of_image(error)?),
+        None => Err(String::new()),
+    };
+    let (mut held, mut runs) = (0, Vec::with_capacity(steps.len()));
+    for step in steps {
+        let made = match (&step.make, &picture) {
+            (Make::Exif { gps }, _) => Ok(Made::Told(told(imaging::exif(bytes), *gps))),
+            (_, Err(why)) => Err(why.clone()),
+            (Make::Placeholder, Ok(picture)) => match picture.look() {
+                Ok(look) => Ok(Made::Told(seen(&look))),
+                Err(error) => Err(of_image(error)?),
+            },
+            (Make::Variant(spec), Ok(picture)) => match picture.render(spec) {
+                Ok(image) if held + image.bytes.len() as u64 > limits.memory => {
+                    Err("The image's variants take more memory together than is allowed."
+                        .to_owned())
+                }
+                Ok(image) => {
+                    held += image.bytes.len() as u64;
+                    Ok(Made::Image(image))
+                }
+                Err(error) => Err(of_image(error)?),
+            },
         };
-        let made = match made {
-            Ok(Made::Image(image)) if held + image.bytes.len() as u64 > limits.memory => {
-                Err("The image's variants take more memory together than is allowed.".to_owned())
-            }
-            Ok(Made::Image(image)) => {
-                held += image.bytes.len() as u64;
-                Ok(Made::Image(image))
-            }
-            Ok(made) => Ok(made),
-            Err(Failed::Image(why)) => Err(why),
-            Err(Failed::Here(error)) => return Err(error),
-        };
-        Ok(Run { step: step.name.clone(), made })
-    });
-    made.collect()
-}
-
-/// Why nothing came of a step.
-enum Failed {
-    /// The image gave the reason: a sentence.
-    Image(String),
-    /// It may succeed another time.
-    Here(imaging::Error),
-}
-
-impl From<imaging::Error> for Failed {
-    fn from(error: imaging::Error) -> Self {
-        if error.is_internal() { Self::Here(error) } else { Self::Image(error.to_string()) }
+        runs.push(Run { step: step.name.clone(), made });
     }
+    Ok(runs)
 }
 
-/// What comes of a picture, or of its decode's failure.
-fn with(
-    picture: Option<&Result<Picture, imaging::Error>>,
-    make: impl FnOnce(&Picture) -> Result<Made, imaging::Error>,
-) -> Result<Made, Failed> {
-    match picture {
-        Some(Ok(picture)) => Ok(make(picture)?),
-        Some(Err(error)) if error.is_internal() => {
-            // The error itself is the others' as well.
-            let cause = error.to_string();
-            Err(Failed::Here(imaging::Error::Internal {
-                what: "it was not decoded",
-                cause: cause.into(),
-            }))
-        }
-        Some(Err(error)) => Err(Failed::Image(error.to_string())),
-        None => Err(Failed::Image("The image was not decoded.".to_owned())),
-    }
+/// What the image itself is at fault of: a sentence.
+///
+/// # Errors
+/// What it is not at fault of, and may succeed another time.
+fn of_image(error: imaging::Error) -> Result<String, imaging::Error> {
+    if error.is_internal() { Err(error) } else { Ok(error.to_string()) }
 }
 
 fn seen(look: &Look) -> Value {

@@ -43,29 +43,33 @@ impl Follow {
     pub fn new(jobs: Jobs, steps: &[Step]) -> Self {
         Self { jobs, are_any: !steps.is_empty() }
     }
+
+    /// Adds the job that runs the steps, if there are any, on the content that `image` has.
+    fn make(&self, batch: Batch, image: &Image) -> Batch {
+        if !self.are_any {
+            return batch;
+        }
+        let (upload, subject) = (image.upload.to_string(), image.id.to_string());
+        let job = NewJob {
+            id: &job_id(image),
+            queue: QUEUE,
+            tenant: image.tenant.as_str(),
+            subject: &subject,
+            kind: MAKE,
+            payload: &upload,
+            after: Duration::ZERO,
+        };
+        jobs::add(batch, &job)
+    }
 }
 
 impl Follower for Follow {
     fn follow(&self, batch: Batch, _: Uuid, change: Change, image: &Image) -> Batch {
-        let batch = match change {
-            Change::Created | Change::Processed => batch,
-            Change::Replaced | Change::Deleted => records::forget_results(batch, image.id),
-        };
         match change {
-            Change::Created | Change::Replaced if self.are_any => {
-                let (upload, subject) = (image.upload.to_string(), image.id.to_string());
-                let job = NewJob {
-                    id: &job_id(image),
-                    queue: QUEUE,
-                    tenant: image.tenant.as_str(),
-                    subject: &subject,
-                    kind: MAKE,
-                    payload: &upload,
-                    after: Duration::ZERO,
-                };
-                jobs::add(batch, &job)
-            }
-            _ => batch,
+            Change::Processed => batch,
+            Change::Created => self.make(batch, image),
+            Change::Replaced => self.make(records::forget_results(batch, image.id), image),
+            Change::Deleted => records::forget_results(batch, image.id),
         }
     }
 

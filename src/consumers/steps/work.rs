@@ -85,10 +85,7 @@ impl Maker {
             return Ok(Outcome::done());
         };
         let how = Read { range: None, if_match: Some(image.object_etag.clone()) };
-        let bytes = match self.storage.read(&image.key, how).await {
-            Ok(reading) => reading.collect().await?,
-            Err(error) => return Err(error.into()),
-        };
+        let bytes = self.storage.read(&image.key, how).await?.collect().await?;
         fault::point("steps.read");
         let (steps, limits) = (Arc::clone(&self.steps), self.limits);
         // A thread goes on when nobody waits for it any more.
