@@ -47,14 +47,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("operations", &["database", "problem", "storage"]),
     ("edge", &["connection", "problem", "settings", "telemetry"]),
     ("tenant", &["problem"]),
-    ("gateway", &["connection", "database", "edge", "problem", "settings", "tenant"]),
+    ("gateway", &["connection", "database", "edge", "outbound", "problem", "settings", "tenant"]),
+    ("outbound", &[]),
     ("fault", &[]),
     ("imaging", &[]),
     (
         "consumers",
         &[
-            "database", "edge", "fault", "imaging", "jobs", "problem", "settings", "storage",
-            "tenant",
+            "database", "edge", "fault", "imaging", "jobs", "outbound", "problem", "settings",
+            "storage", "tenant",
         ],
     ),
     ("jobs", &["database", "problem"]),

@@ -13,7 +13,6 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use serde::Serialize;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep, sleep_until},
@@ -22,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     error::Error,
-    images::record::WholeRecord,
-    records::{Change, Event, Records},
+    records::{Event, Records},
+    told::Told,
 };
 use crate::{
     problem::{self, Kind, Problem},
@@ -199,53 +198,5 @@ impl Follower {
             self.after = number;
         }
         (!text.is_empty()).then(|| text.into())
-    }
-}
-
-/// An event as it is told: as Standard Webhooks asks, with its id and its tenant.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Told<'a> {
-    id: String,
-    #[serde(rename = "type")]
-    kind: &'static str,
-    timestamp: String,
-    tenant_id: &'a str,
-    data: Data<'a>,
-}
-
-/// The image that an event is of.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Data<'a> {
-    /// Its record.
-    There(WholeRecord<'a>),
-    /// What it was called.
-    #[serde(rename_all = "camelCase")]
-    Gone { id: String, customer_id: &'a str, stored_name: &'a str, version: u64, etag: String },
-}
-
-impl<'a> Told<'a> {
-    fn of(event: &'a Event) -> Self {
-        let image = &event.image;
-        let data = match event.change {
-            Change::Created | Change::Replaced | Change::Processed => {
-                Data::There(WholeRecord::of(image))
-            }
-            Change::Deleted => Data::Gone {
-                id: image.id.to_string(),
-                customer_id: &image.customer,
-                stored_name: image.key.as_str(),
-                version: image.version,
-                etag: image.etag(),
-            },
-        };
-        Self {
-            id: event.id.to_string(),
-            kind: event.change.as_str(),
-            timestamp: humantime::format_rfc3339_millis(event.occurred_at).to_string(),
-            tenant_id: image.tenant.as_str(),
-            data,
-        }
     }
 }

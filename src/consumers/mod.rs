@@ -18,6 +18,7 @@ pub mod records;
 mod settings;
 mod signed;
 mod steps;
+mod told;
 mod tus;
 mod upload;
 

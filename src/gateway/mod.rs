@@ -16,7 +16,6 @@ mod rate_limit;
 mod recent;
 mod registry;
 mod relay;
-mod secret;
 mod settings;
 mod tenants;
 
@@ -36,7 +35,6 @@ pub use auth::{ApiKey, AuthMode, AuthSettings, JwtSettings, KeyRecord, KeyStore}
 pub use checks::Checks;
 pub use rate_limit::{Rate, RateLimitSettings};
 pub use registry::{Changes, Registry};
-pub use secret::Secret;
 pub use settings::{CaFile, CircuitSettings, ScopeSettings, ServiceSettings, ServicesSettings};
 pub use tenants::{TenantRecord, TenantStore};
 

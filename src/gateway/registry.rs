@@ -6,12 +6,11 @@ use actix_web::http::header::HeaderMap;
 use arc_swap::ArcSwap;
 
 use super::{
-    Secret,
     headers::Framing,
     proxy::Upstream,
     settings::{ScopeSettings, ServiceSettings, ServicesSettings},
 };
-use crate::tenant::Scopes;
+use crate::{settings::Secret, tenant::Scopes};
 
 /// Whether `name` is one that a service can have: `[a-z0-9][a-z0-9-]{0,62}`.
 pub fn is_service_name(name: &str) -> bool {

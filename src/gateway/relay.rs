@@ -7,11 +7,11 @@ use actix_web::HttpResponse;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Admitted, Gateway, Secret,
+    Admitted, Gateway,
     headers::Credentials,
     proxy::{Answer, Client, ClientSide, Outgoing, Upstream},
 };
-use crate::{edge::Labels, problem::Problem, tenant::TenantId};
+use crate::{edge::Labels, problem::Problem, settings::Secret, tenant::TenantId};
 
 /// A gateway with one worker's connections to remote services.
 pub struct Relay {

@@ -11,12 +11,11 @@ use serde::{Deserialize, Serialize};
 
 pub use self::ca_file::CaFile;
 use super::{
-    Secret,
     proxy::{Circuit, HealthCheck, Upstream},
     registry::is_service_name,
 };
 use crate::{
-    settings::{Invalid, text},
+    settings::{Invalid, Secret, text},
     tenant::Scopes,
 };
 

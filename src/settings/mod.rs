@@ -7,6 +7,7 @@
 
 mod difference;
 mod layers;
+mod secret;
 mod strict;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use layers::{DEFAULT_FILE, Sources};
+pub use secret::Secret;
 
 use crate::{consumers, database, edge, gateway, storage, telemetry};
 use layers::Layers;

@@ -10,10 +10,7 @@ use http::{Uri, uri::Scheme};
 use serde::{Deserialize, Serialize};
 
 use super::jwt::{Algorithm, KeySet};
-use crate::{
-    gateway::Secret,
-    settings::{Invalid, text},
-};
+use crate::settings::{Invalid, Secret, text};
 
 /// The shortest secret of HS256 in bytes (RFC 7518, section 3.2).
 const SHORTEST_SECRET: usize = 32;

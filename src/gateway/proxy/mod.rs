@@ -54,7 +54,6 @@ pub use self::{
     breaker::Circuit,
     error::{Error, Kind, Phase},
     health::HealthCheck,
-    tls::system as system_tls,
     tunnel::{Carried, ClientSide},
     upstream::Upstream,
 };

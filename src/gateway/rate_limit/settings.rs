@@ -5,8 +5,8 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
-    gateway::{AuthMode, Secret},
-    settings::Invalid,
+    gateway::AuthMode,
+    settings::{Invalid, Secret},
 };
 
 /// The longest that a burst may take to be full again: state is kept for as long.

@@ -6,17 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Request, StatusCode, Uri,
-    header::{ACCEPT, AGE, CACHE_CONTROL, USER_AGENT},
-};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
+    header::{ACCEPT, AGE, CACHE_CONTROL},
 };
 use tokio::time::timeout;
 
-use crate::gateway::proxy;
+use crate::outbound::{self, Client, Reach};
 
 /// How long a fetch may take in all.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,14 +23,10 @@ const LARGEST: usize = 1024 * 1024;
 pub(super) enum Error {
     #[error("no answer within 5 s")]
     Timeout,
-    #[error("the issuer cannot be reached")]
-    Unreachable(#[from] hyper_util::client::legacy::Error),
     #[error("the issuer answered {0}")]
     Status(StatusCode),
-    #[error("the answer is larger than 1 MiB")]
-    TooLarge,
-    #[error("the answer broke off")]
-    Cut(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the issuer cannot be asked")]
+    Outbound(#[from] outbound::Error),
     #[error("the answer cannot be used: {0}")]
     Unusable(&'static str),
 }
@@ -53,7 +43,7 @@ pub(super) struct Fetched {
 #[derive(Debug)]
 pub(super) struct Fetch {
     url: Uri,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Client,
 }
 
 impl Fetch {
@@ -62,17 +52,7 @@ impl Fetch {
     /// # Errors
     /// When there is nobody to trust, as half a sentence about the setting.
     pub(super) fn of(url: Uri) -> Result<Self, String> {
-        let mut tls = (*proxy::system_tls()?).clone();
-        // The connector names the protocol itself.
-        tls.alpn_protocols.clear();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
-        let client =
-            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
-        Ok(Self { url, client })
+        Ok(Self { url, client: Client::new(Reach::Anywhere, 0)? })
     }
 
     /// Asks once.
@@ -84,23 +64,17 @@ impl Fetch {
     }
 
     async fn ask(&self) -> Result<Fetched, Error> {
-        let mut request = Request::new(Empty::new());
+        let mut request = Request::default();
         *request.uri_mut() = self.url.clone();
-        let headers = request.headers_mut();
         let accepted = HeaderValue::from_static("application/jwk-set+json, application/json");
-        headers.insert(ACCEPT, accepted);
-        headers.insert(USER_AGENT, HeaderValue::from_static("gatehouse"));
-        let response = self.client.request(request).await?;
+        request.headers_mut().insert(ACCEPT, accepted);
+        let response = self.client.send(request).await?;
         if response.status() != StatusCode::OK {
             return Err(Error::Status(response.status()));
         }
         let fresh_for = fresh_for(response.headers());
-        let body = Limited::new(response.into_body(), LARGEST).collect().await;
-        match body {
-            Ok(body) => Ok(Fetched { body: body.to_bytes(), fresh_for }),
-            Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge),
-            Err(error) => Err(Error::Cut(error)),
-        }
+        let body = outbound::collect(response.into_body(), LARGEST).await?;
+        Ok(Fetched { body, fresh_for })
     }
 }
 

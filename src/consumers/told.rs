@@ -1,0 +1,57 @@
+//! How an event is told: the same to streams, to webhooks and to steps.
+
+use serde::Serialize;
+
+use super::{
+    images::record::WholeRecord,
+    records::{Change, Event},
+};
+
+/// An event as it is told: as Standard Webhooks asks, with its id and its tenant.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Told<'a> {
+    id: String,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    timestamp: String,
+    tenant_id: &'a str,
+    data: Data<'a>,
+}
+
+/// The image that an event is of.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data<'a> {
+    /// Its record.
+    There(WholeRecord<'a>),
+    /// What it was called.
+    #[serde(rename_all = "camelCase")]
+    Gone { id: String, customer_id: &'a str, stored_name: &'a str, version: u64, etag: String },
+}
+
+impl<'a> Told<'a> {
+    /// What is told of `event`.
+    pub fn of(event: &'a Event) -> Self {
+        let image = &event.image;
+        let data = match event.change {
+            Change::Created | Change::Replaced | Change::Processed => {
+                Data::There(WholeRecord::of(image))
+            }
+            Change::Deleted => Data::Gone {
+                id: image.id.to_string(),
+                customer_id: &image.customer,
+                stored_name: image.key.as_str(),
+                version: image.version,
+                etag: image.etag(),
+            },
+        };
+        Self {
+            id: event.id.to_string(),
+            kind: event.change.as_str(),
+            timestamp: humantime::format_rfc3339_millis(event.occurred_at).to_string(),
+            tenant_id: image.tenant.as_str(),
+            data,
+        }
+    }
+}
