@@ -26,7 +26,7 @@ pub use self::{maintenance::Maintenance, stopper::Stopper};
 use crate::{
     consumers,
     database::{self, Database, Migration, Role},
-    edge::Cors,
+    edge::{Cors, PublicBase},
     gateway::{
         self, AuthMode, AuthSettings, Checks, Gateway, Module, Registry, ServicesSettings,
         TrustedProxies,
@@ -61,9 +61,9 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// Credentials cannot be checked as set up.
+    /// Something cannot be done as set up.
     #[error("setting {key} {message}")]
-    Checks {
+    Setting {
         /// The setting.
         key: String,
         /// What is wrong with it, and what would be right.
@@ -85,7 +85,7 @@ pub enum Error {
 
 impl From<Invalid> for Error {
     fn from(Invalid { key, message }: Invalid) -> Self {
-        Self::Checks { key, message }
+        Self::Setting { key, message }
     }
 }
 
@@ -142,11 +142,13 @@ impl Application {
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
+        let base = settings.server.base(address);
+        let public = settings.server.public_url.as_ref().map(|_| PublicBase(base.clone()));
         let served = database
             .clone()
             .filter(|_| settings.serve_consumers())
-            .map(|database| Consumers::new(&settings, database, &storage, &budget, &ends));
-        let (consumers, background) = served.unzip();
+            .map(|database| Consumers::new(&settings, database, &storage, &budget, &ends, base));
+        let (consumers, background) = served.transpose()?.unzip();
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
         let cors = Cors::new(&settings.server.cors);
@@ -160,6 +162,7 @@ impl Application {
                 Arc::clone(&registry),
                 checks.clone(),
                 trusted.clone(),
+                public.clone(),
                 cors.clone(),
                 ends.draining.clone(),
             ),
@@ -182,7 +185,7 @@ impl Application {
             // The same module behind a table that has nothing else, without the gateway's path.
             let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
             listeners.push(listener.try_clone()?);
-            let gateway = Gateway::new("", own, checks, trusted, None, ends.draining);
+            let gateway = Gateway::new("", own, checks, trusted, public, None, ends.draining);
             let direct = Shared { gateway, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }

@@ -5,15 +5,16 @@ use std::{sync::Arc, time::Duration};
 use actix_web::web;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::Error;
 use crate::{
     consumers::{
-        self, DirectUploads, Events, Follow, Images, Links, Maker, ResumableUploads, Signer, Steps,
-        Uploads,
+        self, CALLS, Caller, DirectUploads, Events, Follow, Images, Links, Maker, ResumableUploads,
+        Signer, Steps, Uploads,
         records::{Follower, Hasher, QUEUE, Reconciler, Records},
     },
     database::{Database, Role},
     jobs::{Jobs, Worker},
-    settings::Settings,
+    settings::{Invalid, Settings},
     storage::{Budget, SharedStorage},
 };
 
@@ -37,6 +38,8 @@ pub(super) struct Background {
     jobs: Jobs,
     /// None where this process does no jobs.
     maker: Option<Worker<Maker>>,
+    /// None where this process does no jobs, or no services are asked.
+    caller: Option<Worker<Caller>>,
 }
 
 /// What tells that the process is about to end, and what it waits for.
@@ -51,14 +54,18 @@ pub(super) struct Ends {
 }
 
 impl Consumers {
-    /// The module on this database and this store.
+    /// The module on this database and this store. Services of steps reach it at `base`.
+    ///
+    /// # Errors
+    /// When those cannot be asked.
     pub(super) fn new(
         settings: &Settings,
         database: Database,
         storage: &SharedStorage,
         budget: &Arc<Budget>,
         ends: &Ends,
-    ) -> (Self, Background) {
+        base: String,
+    ) -> Result<(Self, Background), Error> {
         let consumers = &settings.consumers;
         let (storage, work) = (|| Arc::clone(storage), || ends.work.clone());
         let jobs = Jobs::new(database.clone());
@@ -66,8 +73,8 @@ impl Consumers {
         let records = Records::new(database, Role::Server, settings.quotas, followers);
         let reconciler = Reconciler::new(records.clone(), storage());
         let signer = Arc::new(Signer::new(records.clone()));
-        let steps = consumers.steps.build();
-        let told = Steps::new(records.clone(), jobs.clone(), &steps);
+        let steps = &consumers.steps;
+        let told = Steps::new(records.clone(), jobs.clone(), Arc::clone(&signer), steps);
         let images = Images::new(storage(), records.clone(), reconciler.clone(), work());
         let images = Arc::new(images);
         let uploads = Uploads::new(
@@ -80,17 +87,25 @@ impl Consumers {
         let uploads = Arc::new(uploads);
         let links = Links::new(Arc::clone(&images), Arc::clone(&signer));
         let expire_after = consumers.direct_uploads.expire_after;
-        let direct = DirectUploads::new(Arc::clone(&uploads), signer, expire_after);
+        let direct = DirectUploads::new(Arc::clone(&uploads), Arc::clone(&signer), expire_after);
         let expire_after = consumers.resumable_uploads.expire_after;
         let resumable = ResumableUploads::new(Arc::clone(&uploads), expire_after, ends.cut.clone());
         let workers = &consumers.workers;
         let maker = workers.enabled.then(|| {
             let limits = workers.limits(&consumers.images);
             let budget = Arc::clone(budget);
-            let maker =
-                Maker::new(records.clone(), storage(), budget, steps, limits, workers.at_once());
+            let (own, at_once) = (steps.own(), workers.at_once());
+            let maker = Maker::new(records.clone(), storage(), budget, own, limits, at_once);
             Worker::new(jobs.clone(), QUEUE, maker, workers.pace())
         });
+        let calls = steps.calls();
+        let caller = if workers.enabled && !calls.is_empty() {
+            let caller = Caller::new(records.clone(), calls, signer, base);
+            let caller = caller.map_err(|message| Invalid::new("consumers.steps", message))?;
+            Some(Worker::new(jobs.clone(), CALLS, caller, Caller::pace()))
+        } else {
+            None
+        };
         let module = Self {
             uploads: uploads.into(),
             images: images.into(),
@@ -101,7 +116,7 @@ impl Consumers {
             steps: web::Data::new(told),
         };
         let hasher = Hasher::new(records.clone(), storage());
-        (module, Background { reconciler, hasher, records, jobs, maker })
+        Ok((module, Background { reconciler, hasher, records, jobs, maker, caller }))
     }
 
     /// Adds the data, and what links of this process's own lead to.
@@ -125,15 +140,19 @@ impl Background {
         actix_rt::spawn(self.reconciler.run(settled()));
         actix_rt::spawn(self.hasher.run(settled()));
         actix_rt::spawn(self.records.hear_others(settled()));
+        let draining = || ends.draining.clone();
         if let Some(maker) = self.maker {
             let (jobs, settled) = (self.jobs, settled());
             actix_rt::spawn(async move { jobs.listen(settled).await });
-            ends.work.spawn(maker.run(ends.draining.clone(), grace));
+            ends.work.spawn(maker.run(draining(), grace));
+        }
+        if let Some(caller) = self.caller {
+            ends.work.spawn(caller.run(draining(), grace));
         }
     }
 }
 
 /// What follows each change of an image.
 pub(super) fn followers(settings: &consumers::Settings, jobs: &Jobs) -> Vec<Arc<dyn Follower>> {
-    vec![Arc::new(Follow::new(jobs.clone(), &settings.steps.build()))]
+    vec![Arc::new(Follow::new(jobs.clone(), &settings.steps))]
 }

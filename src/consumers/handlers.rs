@@ -108,9 +108,9 @@ pub(super) fn id(request: &HttpRequest, from_end: usize) -> Result<Uuid, Error> 
     hyphenated.and_then(|id| Uuid::try_parse_ascii(id).ok()).ok_or(records::Error::NotFound.into())
 }
 
-/// The tenant that a link of this process's own names, two segments before its id.
-pub(super) fn linked_tenant(request: &HttpRequest) -> Result<TenantId, Error> {
-    let text = String::from_utf8(decoded_segment(request, 2)).unwrap_or_default();
+/// The tenant that a link of this process's own names, `from_end` segments before the path's last.
+pub(super) fn linked_tenant(request: &HttpRequest, from_end: usize) -> Result<TenantId, Error> {
+    let text = String::from_utf8(decoded_segment(request, from_end)).unwrap_or_default();
     TenantId::parse(&text).map_err(|_| records::Error::NotFound.into())
 }
 

@@ -58,6 +58,10 @@ pub struct ServerSettings {
     /// The address and port to listen on; port 0 takes a free one.
     #[serde(with = "text")]
     pub listen: SocketAddr,
+    /// Where clients and the services of steps reach the server, for the links that it tells; what stands
+    /// before the paths of the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
     /// Worker threads; 0 means one a core.
     pub workers: usize,
     /// The most connections of clients that are open at a time, all listeners and workers
@@ -83,6 +87,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            public_url: None,
             workers: 0,
             max_connections: 10_000,
             shutdown_timeout: Duration::from_secs(30),
@@ -100,6 +105,32 @@ impl ServerSettings {
         match self.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
+        }
+    }
+
+    /// Where the server is reached that listens on `address`: as the settings say, or by that address as far as
+    /// this machine.
+    pub fn base(&self, address: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        }
+    }
+
+    fn validate_public_url(&self) -> Result<(), Invalid> {
+        let is_base = |url: &String| {
+            let url = url.parse::<http::Uri>().ok();
+            url.is_some_and(|url| {
+                matches!(url.scheme_str(), Some("http" | "https")) && url.query().is_none()
+            })
+        };
+        match &self.public_url {
+            Some(url) if !is_base(url) => Err(Invalid::new(
+                "server.public_url",
+                "must be a URL without a query, such as \"https://images.example.com\"",
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -165,6 +196,7 @@ impl Settings {
                 "is too large; use 0 for one a core, or up to 1024",
             ));
         }
+        self.server.validate_public_url()?;
         if self.server.connections_a_worker() == 0 {
             let workers = self.server.worker_count();
             let message = format!(

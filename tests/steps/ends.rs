@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{STEPS, both, made, picture, processed, record, upload, variant};
+use super::{STEPS, both, made, picture, processed, record, results, upload, variant};
 use crate::harness::App;
 use crate::harness::http::Request;
 
@@ -61,8 +61,8 @@ async fn what_was_made_of_content_that_is_gone_meanwhile_goes_too() {
     assert_eq!(made(&app).await.len(), 2);
     assert_eq!(upload(&app, "a.png", &picture(300, 500, 0)).await, id);
     std::fs::remove_file(&held).unwrap();
-    let steps = processed(&app, &id).await;
-    assert_eq!(steps["thumb"]["result"]["height"], 500);
+    processed(&app, &id).await;
+    assert_eq!(results(&app, &id).await["thumb"]["height"], 500);
     settles_to(&app, 2).await;
     assert_eq!(variant(&app, &id, "thumb").await.status, 200);
 }

@@ -14,6 +14,15 @@ fn a_wrong_step_is_named() {
         ("kind = \"exif\"\nwidth = 9", "consumers.steps.thumb.width", "\"variant\" only"),
         ("kind = \"paint\"", "consumers.steps.thumb.kind", "variant"),
         ("width = 9\ncolor = 1", "consumers.steps.thumb.color", ""),
+        ("width = 9\nurl = \"http://a/\"", "consumers.steps.thumb.url", "\"http\" only"),
+        ("kind = \"http\"", "consumers.steps.thumb.url", "must be where"),
+        ("kind = \"http\"\nurl = \"ftp://a/\"", "consumers.steps.thumb.url", "must be where"),
+        ("kind = \"http\"\nurl = \"http://a/\"", "consumers.steps.thumb.secret", "whsec_"),
+        (
+            "kind = \"http\"\nurl = \"http://a/\"\nsecret = \"c2hvcnQ=\"",
+            "consumers.steps.thumb.secret",
+            "24 to 64",
+        ),
     ];
     for (settings, key, what) in wrong {
         let builder = App::builder().file(&format!("[consumers.steps.thumb]\n{settings}\n"));
@@ -27,6 +36,20 @@ fn a_wrong_step_is_named() {
     }
     let name = App::builder().file("[consumers.steps.\"Big One\"]\nwidth = 9\n").run(&["check"]);
     assert!(name.stderr.contains("no step's name"), "{}", name.stderr);
+    let public = App::builder().set("SERVER__PUBLIC_URL", "images.example").run(&["check"]);
+    assert!(public.stderr.contains("server.public_url"), "{}", public.stderr);
     let right = App::builder().file(super::STEPS).run(&["check"]);
     assert!(right.status.success(), "{}", right.stderr);
+}
+
+#[test]
+fn a_services_secret_is_not_printed() {
+    let step = "[consumers.steps.labels]\nkind = \"http\"\nurl = \"http://a/\"\ngate = true\n";
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let builder = App::builder().file(step);
+    let builder = builder.set("CONSUMERS__STEPS__LABELS__SECRET", secret);
+    let checked = builder.run(&["check"]);
+    assert!(checked.status.success(), "{}", checked.stderr);
+    assert!(checked.stdout.contains("gate = true"), "{}", checked.stdout);
+    assert!(!checked.stdout.contains(secret) && !checked.stderr.contains(secret));
 }

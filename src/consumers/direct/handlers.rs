@@ -5,7 +5,6 @@ use actix_web::{
     http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG},
     web,
 };
-use futures_util::StreamExt;
 
 use super::{Asked, DirectUploads};
 use crate::{
@@ -42,13 +41,10 @@ pub async fn open(
         other => other,
     })?;
     let mut body = UploadBody::of(&request, payload, length, direct.settings());
-    let mut json = Vec::new();
-    while let Some(chunk) = body.body.next().await {
-        json.extend_from_slice(&chunk.map_err(broken)?);
-        if json.len() > LONGEST {
-            return Err(Error::UploadInvalid("The JSON object is over 16 KiB.").into());
-        }
-    }
+    let json = body.body.collect(LONGEST).await.map_err(|error| match error {
+        Error::TooLarge(_) => Error::UploadInvalid("The JSON object is over 16 KiB.").into(),
+        other => broken(other),
+    })?;
     let (asked, conditions) = (Asked::parse(&json)?, Conditions::of(request.headers()));
     let base = PublicBase::of(&request);
     let answer = direct.open(&tenant.0, customer, asked, &conditions, &base).await?;
@@ -100,7 +96,7 @@ pub async fn put(
     payload: web::Payload,
     direct: web::Data<DirectUploads>,
 ) -> Result<HttpResponse, Problem> {
-    let tenant = linked_tenant(&request)?;
+    let tenant = linked_tenant(&request, 2)?;
     let session = direct.permitted(&tenant, id(&request, 0)?, request.query_string()).await?;
     let sent_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     if sent_type != session.content_type.as_deref().map(str::as_bytes) {

@@ -129,7 +129,7 @@ impl Maker {
                 }
                 Err(why) => (None, Err(why)),
             };
-            results.push(StepResult { step, object, output });
+            results.push(StepResult { step, object, output, passed: None });
         }
         Ok(results)
     }
