@@ -93,9 +93,7 @@ impl Consumers {
         let workers = &consumers.workers;
         let maker = workers.enabled.then(|| {
             let limits = workers.limits(&consumers.images);
-            let budget = Arc::clone(budget);
-            let (own, at_once) = (steps.own(), workers.at_once());
-            let maker = Maker::new(records.clone(), storage(), budget, own, limits, at_once);
+            let maker = Maker::new(Arc::clone(&uploads), steps, limits, workers.at_once());
             Worker::new(jobs.clone(), QUEUE, maker, workers.pace())
         });
         let calls = steps.calls();

@@ -5,6 +5,7 @@ mod ends;
 mod gates;
 mod making;
 mod settings;
+mod stripping;
 
 use std::time::{Duration, Instant};
 

@@ -36,6 +36,9 @@ fn a_wrong_step_is_named() {
     }
     let name = App::builder().file("[consumers.steps.\"Big One\"]\nwidth = 9\n").run(&["check"]);
     assert!(name.stderr.contains("no step's name"), "{}", name.stderr);
+    let twice = "[consumers.steps.a]\nkind = \"strip_metadata\"\n[consumers.steps.b]\nkind = \"strip_metadata\"\n";
+    let twice = App::builder().file(twice).run(&["check"]);
+    assert!(twice.stderr.contains("consumers.steps.b"), "{}", twice.stderr);
     let public = App::builder().set("SERVER__PUBLIC_URL", "images.example").run(&["check"]);
     assert!(public.stderr.contains("server.public_url"), "{}", public.stderr);
     let right = App::builder().file(super::STEPS).run(&["check"]);

@@ -80,16 +80,17 @@ impl StepResult {
 }
 
 /// Adds what is to be done when the content of the image of this id is gone: jobs remove what was
-/// made of it.
-pub fn forget(batch: Batch, id: Uuid) -> Batch {
-    const FORGET: &str = "DELETE FROM results WHERE image = $1";
+/// made of it. What was foretold of the content that `upload` has brought in its place stays.
+pub fn forget(batch: Batch, id: Uuid, upload: Option<Uuid>) -> Batch {
+    const FORGET: &str = "DELETE FROM results WHERE image = $1 AND upload <> $2";
+    let upload = upload.map(|upload| upload.to_string()).unwrap_or_default();
     let rows = format!(
         "SELECT results.object || ':clear' AS id, '{QUEUE}' AS queue, results.tenant AS tenant, \
          results.image AS subject, '{CLEAR}' AS kind, results.object AS payload FROM results \
          WHERE results.image = $1 AND results.object IS NOT NULL"
     );
     let batch = jobs::add_each(batch, &rows).bind(id.to_string());
-    batch.statement(FORGET).bind(id.to_string())
+    batch.statement(FORGET).bind(id.to_string()).bind(upload)
 }
 
 /// Adds what has come of all steps for the content that `image` has. If it has other content by then, or is
@@ -160,6 +161,45 @@ pub fn await_gates<'a>(batch: Batch, image: &Image, gates: impl Iterator<Item = 
 }
 
 impl Records {
+    /// Writes down what is to be told of steps once the image has the content of this upload, which
+    /// replaces what `image` has now. They have made no objects.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn foretell(
+        &self,
+        image: &Image,
+        upload: Uuid,
+        results: Vec<StepResult>,
+    ) -> Result<()> {
+        const FORETELL: &str = "\
+            INSERT INTO results (image, step, tenant, upload, output, error, finished_at) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (image, step) DO UPDATE SET \
+            upload = excluded.upload, output = excluded.output, error = excluded.error, \
+            finished_at = excluded.finished_at";
+        let (id, tenant) = (image.id.to_string(), image.tenant.as_str().to_owned());
+        self.write(move |connection| {
+            Box::pin(async move {
+                let batch = results.into_iter().fold(Batch::new(connection), |batch, result| {
+                    let (output, error) =
+                        (result.output.as_ref().ok(), result.output.as_ref().err());
+                    batch
+                        .statement(FORETELL)
+                        .bind(id.clone())
+                        .bind(result.step.clone())
+                        .bind(tenant.clone())
+                        .bind(upload.to_string())
+                        .bind(output.map(Value::to_string))
+                        .bind(error.cloned())
+                        .bind(millis(SystemTime::now()))
+                });
+                batch.run(connection).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// What has come of the steps for the content that this image has.
     ///
     /// # Errors

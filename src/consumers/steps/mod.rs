@@ -53,39 +53,46 @@ pub struct Follow {
     jobs: Jobs,
     /// Whether this process's kind has steps of its own to carry out.
     makes: bool,
+    /// Whether originals are rewritten: what comes of that is what services are asked about.
+    strips: bool,
     calls: Vec<Call>,
 }
 
 impl Follow {
     /// Changes are followed by these steps, if any, as jobs of `jobs`.
     pub fn new(jobs: Jobs, settings: &StepsSettings) -> Self {
-        Self { jobs, makes: !settings.own().is_empty(), calls: settings.calls() }
+        let (makes, strips) = (!settings.own().is_empty(), settings.strip());
+        Self { jobs, makes, strips, calls: settings.calls() }
     }
 
     /// Adds the jobs that run the steps, if there are any, on the content that `image` has.
     fn run(&self, batch: Batch, image: &Image) -> Batch {
-        let (upload, subject) = (image.upload.to_string(), image.id.to_string());
-        let add = |batch, id: &str, queue, kind| {
-            let job = NewJob {
-                id,
-                queue,
-                tenant: image.tenant.as_str(),
-                subject: &subject,
-                kind,
-                payload: &upload,
-                after: Duration::ZERO,
-            };
-            jobs::add(batch, &job)
-        };
         let gates = self.calls.iter().filter(|call| call.gate).map(|call| call.name.as_str());
         let mut batch = records::await_gates(batch, image, gates);
         if self.makes {
-            batch = add(batch, &job_id(image, None), QUEUE, MAKE);
+            batch = add(batch, image, None);
         }
-        self.calls.iter().fold(batch, |batch, call| {
-            add(batch, &job_id(image, Some(&call.name)), CALLS, &call.name)
-        })
+        if self.strips { batch } else { add_calls(batch, image, &self.calls) }
     }
+}
+
+/// Adds the jobs that ask services about the content that `image` has.
+fn add_calls(batch: Batch, image: &Image, calls: &[Call]) -> Batch {
+    calls.iter().fold(batch, |batch, call| add(batch, image, Some(&call.name)))
+}
+
+/// Adds the job for a call about the content that `image` has, or for all that is made here.
+fn add(batch: Batch, image: &Image, call: Option<&str>) -> Batch {
+    let job = NewJob {
+        id: &job_id(image, call),
+        queue: if call.is_some() { CALLS } else { QUEUE },
+        tenant: image.tenant.as_str(),
+        subject: &image.id.to_string(),
+        kind: call.unwrap_or(MAKE),
+        payload: &image.upload.to_string(),
+        after: Duration::ZERO,
+    };
+    jobs::add(batch, &job)
 }
 
 impl Follower for Follow {
@@ -93,8 +100,10 @@ impl Follower for Follow {
         match change {
             Change::Processed => batch,
             Change::Created => self.run(batch, image),
-            Change::Replaced => self.run(records::forget_results(batch, image.id), image),
-            Change::Deleted => records::forget_results(batch, image.id),
+            Change::Replaced => {
+                self.run(records::forget_results(batch, image.id, Some(image.upload)), image)
+            }
+            Change::Deleted => records::forget_results(batch, image.id, None),
         }
     }
 
@@ -120,6 +129,7 @@ pub struct Steps {
     signer: Arc<Signer>,
     /// Those that this process's kind carries out itself.
     own: Vec<Step>,
+    strips: bool,
     calls: Vec<Call>,
 }
 
@@ -138,7 +148,8 @@ impl Steps {
         signer: Arc<Signer>,
         settings: &StepsSettings,
     ) -> Self {
-        Self { records, jobs, signer, own: settings.own(), calls: settings.calls() }
+        let (own, strips) = (settings.own(), settings.strip());
+        Self { records, jobs, signer, own, strips, calls: settings.calls() }
     }
 
     /// How far each step is with the content that this image has; none where there are no steps.
@@ -174,8 +185,15 @@ impl Steps {
 
     /// What is told of a step that has not run yet, by its job.
     async fn waiting(&self, image: &Image, call: Option<&str>) -> Result<Value, Error> {
-        let job = self.jobs.find(&job_id(image, call)).await.map_err(records::Error::from)?;
-        Ok(match job {
+        let find = async |call| {
+            let job = self.jobs.find(&job_id(image, call)).await;
+            job.map_err(|error| Error::from(records::Error::from(error)))
+        };
+        Ok(match find(call).await? {
+            // It is asked about what comes of the rewriting.
+            None if call.is_some() && self.strips && find(None).await?.is_some() => {
+                json!({ "state": "pending", "attempts": 0 })
+            }
             // It was set up after the image was stored.
             None => json!({ "state": "skipped" }),
             Some(job) => {

@@ -79,6 +79,9 @@ pub enum Kind {
     Placeholder,
     /// What the camera wrote down.
     Exif,
+    /// The image itself without metadata.
+    #[serde(rename = "strip_metadata")]
+    StripMetadata,
     /// Whatever a service outside says of the image.
     Http,
 }
@@ -113,6 +116,7 @@ impl Kind {
             Self::Variant => "variant",
             Self::Placeholder => "placeholder",
             Self::Exif => "exif",
+            Self::StripMetadata => "strip_metadata",
             Self::Http => "http",
         }
     }
@@ -139,6 +143,8 @@ pub enum Make {
         /// Whether the place is kept.
         gps: bool,
     },
+    /// The image itself without metadata, in the original's place.
+    StripMetadata,
 }
 
 /// A step that a service outside carries out.
@@ -163,7 +169,7 @@ impl Make {
     pub fn spec(&self) -> Option<&Spec> {
         match self {
             Self::Variant(spec) => Some(spec),
-            Self::Placeholder | Self::Exif { .. } => None,
+            Self::Placeholder | Self::Exif { .. } | Self::StripMetadata => None,
         }
     }
 }
@@ -174,7 +180,20 @@ impl StepsSettings {
     /// # Errors
     /// The first key that is wrong.
     pub fn validate(&self) -> Result<(), Invalid> {
-        self.0.iter().try_for_each(|(name, step)| step.validate(name))
+        self.0.iter().try_for_each(|(name, step)| step.validate(name))?;
+        let mut strips = self.0.iter().filter(|(_, step)| step.kind == Kind::StripMetadata);
+        match strips.nth(1) {
+            Some((name, _)) => Err(Invalid::new(
+                format!("consumers.steps.{name}"),
+                "strips metadata a second time; leave it out",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether originals are rewritten without metadata.
+    pub fn strip(&self) -> bool {
+        self.0.values().any(|step| step.kind == Kind::StripMetadata)
     }
 
     /// The steps that this process carries out itself, in the order of their names.
@@ -212,7 +231,7 @@ impl StepSettings {
         match self.kind {
             Kind::Variant => self.validate_variant(key),
             Kind::Http => self.validate_call(key),
-            Kind::Placeholder | Kind::Exif => Ok(()),
+            Kind::Placeholder | Kind::Exif | Kind::StripMetadata => Ok(()),
         }
     }
 
@@ -291,6 +310,7 @@ impl StepSettings {
         Some(match self.kind {
             Kind::Http => return None,
             Kind::Placeholder => Make::Placeholder,
+            Kind::StripMetadata => Make::StripMetadata,
             Kind::Exif => Make::Exif { gps: self.gps.unwrap_or(false) },
             Kind::Variant => Make::Variant(Spec {
                 width: self.width,
