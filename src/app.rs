@@ -146,9 +146,10 @@ impl Application {
         let public = settings.server.public_url.as_ref().map(|_| PublicBase(base.clone()));
         let served = database
             .clone()
-            .filter(|_| settings.serve_consumers())
+            .filter(|_| settings.have_consumers())
             .map(|database| Consumers::new(&settings, database, &storage, &budget, &ends, base));
         let (consumers, background) = served.transpose()?.unzip();
+        let consumers = consumers.filter(|_| settings.serve_consumers());
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
         let cors = Cors::new(&settings.server.cors);

@@ -184,6 +184,10 @@ pub fn load(sources: &Sources) -> Result<Settings, Error> {
     let mut settings: Settings = layers.deserialize()?;
     settings.services.complete(MODULES);
     settings.validate().map_err(|invalid| layers.error(&invalid.key, &invalid.message))?;
+    if settings.consumers.workers.only {
+        settings.services = gateway::ServicesSettings::default();
+        settings.consumers.listen = None;
+    }
     Ok(settings)
 }
 
@@ -224,6 +228,14 @@ impl Settings {
         self.services.validate(MODULES)?;
         self.rate_limits.validate()?;
         self.consumers.validate()?;
+        let calls = !self.consumers.steps.calls().is_empty();
+        if self.consumers.workers.only && calls && self.server.public_url.is_none() {
+            return Err(Invalid::new(
+                "server.public_url",
+                "is missing: steps' services cannot send their answers to a process of workers only; set it \
+                 to where the others are reached",
+            ));
+        }
         self.storage
             .validate()
             .map_err(|(key, message)| Invalid::new(format!("storage.{key}"), message))?;
@@ -238,9 +250,14 @@ impl Settings {
         self.consumers.listen.is_some() || self.services.have_module(consumers::NAME)
     }
 
+    /// Whether the consumers module is in this process, to be served or for its workers alone.
+    pub fn have_consumers(&self) -> bool {
+        self.serve_consumers() || self.consumers.workers.only
+    }
+
     /// Whether this process keeps anything in the database: records of images, or API keys.
     pub fn need_database(&self) -> bool {
-        self.serve_consumers() || self.auth.mode == gateway::AuthMode::Required
+        self.have_consumers() || self.auth.mode == gateway::AuthMode::Required
     }
 
     /// The settings in effect as TOML, without the secrets.

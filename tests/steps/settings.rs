@@ -39,6 +39,13 @@ fn a_wrong_step_is_named() {
     let twice = "[consumers.steps.a]\nkind = \"strip_metadata\"\n[consumers.steps.b]\nkind = \"strip_metadata\"\n";
     let twice = App::builder().file(twice).run(&["check"]);
     assert!(twice.stderr.contains("consumers.steps.b"), "{}", twice.stderr);
+    let idle = "[consumers.workers]\nenabled = false\nonly = true\n";
+    let idle = App::builder().file(idle).run(&["check"]);
+    assert!(idle.stderr.contains("consumers.workers.only"), "{}", idle.stderr);
+    let unreached = "[consumers.workers]\nonly = true\n[consumers.steps.labels]\nkind = \"http\"\n\
+        url = \"http://a/\"\nsecret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n";
+    let unreached = App::builder().file(unreached).run(&["check"]);
+    assert!(unreached.stderr.contains("server.public_url"), "{}", unreached.stderr);
     let public = App::builder().set("SERVER__PUBLIC_URL", "images.example").run(&["check"]);
     assert!(public.stderr.contains("server.public_url"), "{}", public.stderr);
     let right = App::builder().file(super::STEPS).run(&["check"]);
