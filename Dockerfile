@@ -21,12 +21,12 @@ COPY benches benches
 RUN mkdir src \
     && touch src/lib.rs \
     && echo 'fn main() {}' > src/main.rs \
-    && cargo build --release --locked
+    && cargo build --release --locked --features avif
 
 # Copied files keep their times, and cargo would take any older than the stand-ins for built.
 COPY src src
 RUN touch src/lib.rs src/main.rs \
-    && cargo build --release --locked \
+    && cargo build --release --locked --features avif \
     && mkdir /empty
 
 FROM ${RUNTIME_IMAGE}

@@ -8,7 +8,12 @@ use super::raster::{Layout, Raster};
 use super::spec::{Format, Spec};
 
 /// What an encoder takes for a pixel at the most, its output included.
-pub(super) const BYTES_A_PIXEL: u64 = 14;
+pub(super) const fn bytes_a_pixel(format: Format) -> u64 {
+    match format {
+        Format::Webp | Format::Jpeg | Format::Png => 14,
+        Format::Avif => 96,
+    }
+}
 
 /// From this quality on JPEGs keep chroma at full resolution.
 const FULL_CHROMA: u8 = 90;
@@ -20,6 +25,7 @@ pub(super) fn encode(raster: Raster, spec: &Spec) -> Result<Vec<u8>, Error> {
         Format::Webp => webp(&raster, quality),
         Format::Jpeg => jpeg(raster, quality),
         Format::Png => png(&raster),
+        Format::Avif => avif(&raster, quality),
     }
 }
 
@@ -80,4 +86,35 @@ fn png(raster: &Raster) -> Result<Vec<u8>, Error> {
     writer.write_image_data(&raster.pixels).map_err(failed)?;
     writer.finish().map_err(failed)?;
     Ok(bytes)
+}
+
+#[cfg(feature = "avif")]
+fn avif(raster: &Raster, quality: u8) -> Result<Vec<u8>, Error> {
+    use ravif::{Img, RGB8, RGBA8};
+
+    /// From 1, the best, to 10, the fastest.
+    const SPEED: u8 = 9;
+    let encoder = ravif::Encoder::new()
+        .with_quality(quality.into())
+        .with_alpha_quality(quality.into())
+        .with_speed(SPEED)
+        .with_num_threads(Some(1));
+    let (width, height) = (raster.width as usize, raster.height as usize);
+    let encoded = if raster.layout == Layout::Rgba {
+        let (pixels, _) = raster.pixels.as_chunks::<4>();
+        let pixels: Vec<RGBA8> = pixels.iter().map(|pixel| RGBA8::from(*pixel)).collect();
+        encoder.encode_rgba(Img::new(&pixels, width, height))
+    } else {
+        let (pixels, _) = raster.pixels.as_chunks::<3>();
+        let pixels: Vec<RGB8> = pixels.iter().map(|pixel| RGB8::from(*pixel)).collect();
+        encoder.encode_rgb(Img::new(&pixels, width, height))
+    };
+    let encoded =
+        encoded.map_err(|error| Error::internal("it could not be encoded as AVIF", error))?;
+    Ok(encoded.avif_file)
+}
+
+#[cfg(not(feature = "avif"))]
+fn avif(_: &Raster, _: u8) -> Result<Vec<u8>, Error> {
+    Err(Error::Unsupported("This build makes no AVIF."))
 }

@@ -21,7 +21,7 @@ pub struct Picture {
 pub struct Rendered {
     /// The encoded image, without metadata; its colours are sRGB.
     pub bytes: Vec<u8>,
-    /// `image/webp`, `image/jpeg` or `image/png`.
+    /// Its media type.
     pub content_type: &'static str,
     /// In pixels.
     pub width: u32,
@@ -80,7 +80,7 @@ impl Picture {
         }
         let own = self.decoded.raster.pixels.len() as u64;
         let resizing = pixels * 4 + self.premultiplied();
-        let encoding = pixels * (4 + encode::BYTES_A_PIXEL);
+        let encoding = pixels * (4 + encode::bytes_a_pixel(spec.format));
         self.limits.memory(own + resizing.max(encoding))?;
         let raster = self.resized(target)?;
         Ok(Rendered {

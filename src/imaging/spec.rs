@@ -12,7 +12,7 @@ pub struct Spec {
     pub fit: Fit,
     /// What it is encoded as.
     pub format: Format,
-    /// 1 to 100, for WebP and JPEG; PNG is lossless.
+    /// 1 to 100, for WebP, JPEG and AVIF; PNG is lossless.
     pub quality: u8,
 }
 
@@ -38,6 +38,8 @@ pub enum Format {
     Jpeg,
     /// 8 bits a channel; transparency is kept.
     Png,
+    /// Lossy, AV1; transparency is kept. Only in builds with the feature `avif`.
+    Avif,
 }
 
 impl Format {
@@ -46,14 +48,35 @@ impl Format {
             Self::Webp => "WebP",
             Self::Jpeg => "JPEG",
             Self::Png => "PNG",
+            Self::Avif => "AVIF",
         }
     }
 
-    pub(super) const fn content_type(self) -> &'static str {
+    /// Whether this build has its encoder.
+    #[must_use]
+    pub const fn can_be_made(self) -> bool {
+        !matches!(self, Self::Avif) || cfg!(feature = "avif")
+    }
+
+    /// What names of its files end in, without the dot.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Webp => "webp",
+            Self::Jpeg => "jpeg",
+            Self::Png => "png",
+            Self::Avif => "avif",
+        }
+    }
+
+    /// Its media type.
+    #[must_use]
+    pub const fn content_type(self) -> &'static str {
         match self {
             Self::Webp => "image/webp",
             Self::Jpeg => "image/jpeg",
             Self::Png => "image/png",
+            Self::Avif => "image/avif",
         }
     }
 
@@ -62,6 +85,8 @@ impl Format {
             Self::Webp => 16_383,
             Self::Jpeg => 65_500,
             Self::Png => i32::MAX as u32,
+            // Larger ones take minutes to encode.
+            Self::Avif => 4096,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod calls;
 mod ends;
+mod formats;
 mod gates;
 mod making;
 mod settings;

@@ -15,6 +15,13 @@ fn a_wrong_step_is_named() {
         ("kind = \"paint\"", "consumers.steps.thumb.kind", "variant"),
         ("width = 9\ncolor = 1", "consumers.steps.thumb.color", ""),
         ("width = 9\nurl = \"http://a/\"", "consumers.steps.thumb.url", "\"http\" only"),
+        ("width = 9\nformats = [\"webp\"]", "consumers.steps.thumb.formats", "two formats"),
+        ("width = 9\nformats = [\"webp\", \"webp\"]", "consumers.steps.thumb.formats", "each once"),
+        (
+            "width = 9\nformat = \"png\"\nformats = [\"webp\", \"jpeg\"]",
+            "consumers.steps.thumb.formats",
+            "leave one",
+        ),
         ("kind = \"http\"", "consumers.steps.thumb.url", "must be where"),
         ("kind = \"http\"\nurl = \"ftp://a/\"", "consumers.steps.thumb.url", "must be where"),
         ("kind = \"http\"\nurl = \"http://a/\"", "consumers.steps.thumb.secret", "whsec_"),

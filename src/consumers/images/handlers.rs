@@ -7,7 +7,7 @@ use actix_web::{
         Method, StatusCode,
         header::{
             ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_RANGE,
-            CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, RANGE,
+            CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED, RANGE, VARY,
             X_CONTENT_TYPE_OPTIONS,
         },
     },
@@ -24,6 +24,7 @@ use super::{
     disposition,
     erase::{By, Erased},
     link::{Links, validity},
+    negotiation,
     query::{self, Query},
     record::WholeRecord,
 };
@@ -37,7 +38,7 @@ use crate::{
     edge::{Labels, PublicBase},
     problem::{Kind, Problem},
     storage::{self, Reading},
-    tenant::{Principal, Tenant, TenantId},
+    tenant::{Principal, Tenant},
 };
 
 /// What may be kept by the client's own cache only.
@@ -102,8 +103,26 @@ pub async fn download(
     request: HttpRequest,
     tenant: Tenant,
     images: web::Data<Images>,
+    steps: web::Data<Steps>,
 ) -> Result<HttpResponse, Problem> {
-    content(&request, &tenant.0, id(&request, 1)?, None, &images).await
+    let (id, wish) = (id(&request, 1)?, wish(&request, None));
+    let Some(step) = variant(request.query_string())? else {
+        return Ok(content(images.content(&tenant.0, id, &wish).await?));
+    };
+    let Some(offers) = steps.offers(&step) else {
+        return Ok(content(images.variant(&tenant.0, id, &step, &wish).await?));
+    };
+    let mut found = Err(Error::VariantMissing);
+    for offer in negotiation::preferred(&request, offers) {
+        found = images.variant(&tenant.0, id, &offer.step, &wish).await;
+        // The image may be none of which there is this format.
+        if !matches!(found, Err(Error::VariantMissing)) {
+            break;
+        }
+    }
+    let mut response = content(found?);
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    Ok(response)
 }
 
 /// `GET` or `HEAD /signed/{tenant}/images/{id}`: the bytes, for whoever holds the link.
@@ -114,7 +133,7 @@ pub async fn download_linked(
 ) -> Result<HttpResponse, Problem> {
     let (tenant, id) = (linked_tenant(&request, 2)?, id(&request, 0)?);
     links.check(&tenant, id, None, request.query_string()).await?;
-    content(&request, &tenant, id, None, &images).await
+    Ok(content(images.content(&tenant, id, &wish(&request, None)).await?))
 }
 
 /// `GET` or `HEAD /signed/{tenant}/contents/{upload}/{id}`: the bytes that an upload has brought, held
@@ -127,7 +146,7 @@ pub async fn download_inspected(
     let (upload, image) = (id(&request, 1)?, id(&request, 0)?);
     let tenant = linked_tenant(&request, 3)?;
     links.check(&tenant, image, Some(upload), request.query_string()).await?;
-    content(&request, &tenant, image, Some(upload), &images).await
+    Ok(content(images.content(&tenant, image, &wish(&request, Some(upload))).await?))
 }
 
 /// `GET customer-images/images/{id}/link`: a link to the bytes, good for a while.
@@ -150,25 +169,19 @@ pub async fn link(
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(told))
 }
 
-/// An image's bytes, as far as the request wants them.
-async fn content(
-    request: &HttpRequest,
-    tenant: &TenantId,
-    id: Uuid,
-    upload: Option<Uuid>,
-    images: &Images,
-) -> Result<HttpResponse, Problem> {
-    let wish = Wish {
+/// What of an image a request wants; where `upload` is given, of the content that it has brought.
+fn wish(request: &HttpRequest, upload: Option<Uuid>) -> Wish<'_> {
+    Wish {
         conditions: Conditions::of(request.headers()),
         range: range(request),
         with_body: request.method() != Method::HEAD,
         upload,
-    };
-    let content = match variant(request.query_string())? {
-        Some(step) => images.variant(tenant, id, &step, &wish).await?,
-        None => images.content(tenant, id, &wish).await?,
-    };
-    Ok(match content {
+    }
+}
+
+/// The answer that has an image's bytes, as far as the request wants them.
+fn content(content: Content) -> HttpResponse {
+    match content {
         Content::NotModified(image) => answer(StatusCode::NOT_MODIFIED, &image).finish(),
         Content::Whole(image, reading) => {
             bytes(answer(StatusCode::OK, &image), &image, image.size, reading)
@@ -180,7 +193,7 @@ async fn content(
             response.insert_header((CONTENT_RANGE, told));
             bytes(response, &image, range.end - range.start, Some(reading))
         }
-    })
+    }
 }
 
 /// `GET customer-images/usage`: what the tenant's images come to, and the most that they may.

@@ -10,6 +10,7 @@ mod disposition;
 mod erase;
 mod handlers;
 mod link;
+mod negotiation;
 mod query;
 mod range;
 pub mod record;

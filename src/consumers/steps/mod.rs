@@ -12,7 +12,7 @@ mod make;
 mod settings;
 mod work;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix_web::web;
 use serde::Serialize;
@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 pub use call::{CALLS, Caller};
-pub use settings::StepsSettings;
+pub use settings::{Offer, StepsSettings};
 pub use work::Maker;
 
 use super::{
@@ -131,6 +131,7 @@ pub struct Steps {
     own: Vec<Step>,
     strips: bool,
     calls: Vec<Call>,
+    offers: BTreeMap<String, Vec<Offer>>,
 }
 
 /// How far each step is with the content that an image has, and what has come of it.
@@ -148,8 +149,20 @@ impl Steps {
         signer: Arc<Signer>,
         settings: &StepsSettings,
     ) -> Self {
-        let (own, strips) = (settings.own(), settings.strip());
-        Self { records, jobs, signer, own, strips, calls: settings.calls() }
+        Self {
+            records,
+            jobs,
+            signer,
+            own: settings.own(),
+            strips: settings.strip(),
+            calls: settings.calls(),
+            offers: settings.offers(),
+        }
+    }
+
+    /// The formats that there are of this variant, the best first, where there are several.
+    pub fn offers(&self, variant: &str) -> Option<&[Offer]> {
+        self.offers.get(variant).map(Vec::as_slice)
     }
 
     /// How far each step is with the content that this image has; none where there are no steps.

@@ -44,7 +44,11 @@ pub struct StepSettings {
     /// What it is encoded as; of a variant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<FormatSetting>,
-    /// 1 to 100; of a variant that is WebP or JPEG.
+    /// All that it is encoded as, in place of one format, the best first: a reader gets what it accepts; of a
+    /// variant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub formats: Option<Vec<FormatSetting>>,
+    /// 1 to 100; of a variant that is no PNG.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<u8>,
     /// Whether the place where it was taken is kept; of exif.
@@ -108,6 +112,19 @@ pub enum FormatSetting {
     Jpeg,
     /// PNG.
     Png,
+    /// AVIF.
+    Avif,
+}
+
+impl FormatSetting {
+    fn as_format(self) -> Format {
+        match self {
+            Self::Webp => Format::Webp,
+            Self::Jpeg => Format::Jpeg,
+            Self::Png => Format::Png,
+            Self::Avif => Format::Avif,
+        }
+    }
 }
 
 impl Kind {
@@ -145,6 +162,15 @@ pub enum Make {
     },
     /// The image itself without metadata, in the original's place.
     StripMetadata,
+}
+
+/// One of the formats that there are of a variant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offer {
+    /// What its step is called.
+    pub step: String,
+    /// Its media type.
+    pub content_type: &'static str,
 }
 
 /// A step that a service outside carries out.
@@ -196,13 +222,23 @@ impl StepsSettings {
         self.0.values().any(|step| step.kind == Kind::StripMetadata)
     }
 
-    /// The steps that this process carries out itself, in the order of their names.
+    /// The steps that this process carries out itself, in the order of their names; of a variant in several
+    /// formats, one a format, called `{name}.{format}`.
     pub fn own(&self) -> Vec<Step> {
-        let steps = self
-            .0
-            .iter()
-            .filter_map(|(name, step)| Some(Step { name: name.clone(), make: step.make()? }));
-        steps.collect()
+        self.0.iter().flat_map(|(name, step)| step.own(name)).collect()
+    }
+
+    /// The variants that there are in several formats, by name, the best first.
+    pub fn offers(&self) -> BTreeMap<String, Vec<Offer>> {
+        let several = self.0.iter().filter(|(_, step)| step.formats.is_some());
+        let offers = several.map(|(name, step)| {
+            let of_step = step.own(name).into_iter().filter_map(|step| {
+                let content_type = step.make.spec()?.format.content_type();
+                Some(Offer { step: step.name, content_type })
+            });
+            (name.clone(), of_step.collect())
+        });
+        offers.collect()
     }
 
     /// Those that services outside carry out, in the order of their names.
@@ -248,8 +284,35 @@ impl StepSettings {
         if self.fit.is_some_and(|fit| fit != FitSetting::Contain) && sides < 2 {
             return Err(Invalid::new(key(".fit"), "needs width and height; set both"));
         }
+        self.validate_formats(&key)?;
         if self.quality.is_some_and(|quality| !(1..=100).contains(&quality)) {
             return Err(Invalid::new(key(".quality"), "must be 1 to 100"));
+        }
+        Ok(())
+    }
+
+    fn validate_formats(&self, key: impl Fn(&str) -> String) -> Result<(), Invalid> {
+        let formats = self.formats.as_deref().unwrap_or_default();
+        if self.formats.is_some() && self.format.is_some() {
+            return Err(Invalid::new(
+                key(".formats"),
+                "is there beside format; leave one of them out",
+            ));
+        }
+        let is_twice = |(at, format): (usize, &FormatSetting)| formats[..at].contains(format);
+        if self.formats.is_some() && formats.len() < 2 || formats.iter().enumerate().any(is_twice) {
+            return Err(Invalid::new(
+                key(".formats"),
+                "must list two formats or more, each once, such as [\"webp\", \"jpeg\"]",
+            ));
+        }
+        let avif = self.format.iter().chain(formats).any(|format| *format == FormatSetting::Avif);
+        if avif && !Format::Avif.can_be_made() {
+            let field = if self.format.is_some() { ".format" } else { ".formats" };
+            return Err(Invalid::new(
+                key(field),
+                "asks for AVIF, which this build cannot make; build it with `--features avif`",
+            ));
         }
         Ok(())
     }
@@ -283,6 +346,7 @@ impl StepSettings {
             ("height", self.height.is_some(), Kind::Variant),
             ("fit", self.fit.is_some(), Kind::Variant),
             ("format", self.format.is_some(), Kind::Variant),
+            ("formats", self.formats.is_some(), Kind::Variant),
             ("quality", self.quality.is_some(), Kind::Variant),
             ("gps", self.gps.is_some(), Kind::Exif),
             ("url", self.url.is_some(), Kind::Http),
@@ -306,27 +370,38 @@ impl StepSettings {
         })
     }
 
-    fn make(&self) -> Option<Make> {
-        Some(match self.kind {
-            Kind::Http => return None,
-            Kind::Placeholder => Make::Placeholder,
-            Kind::StripMetadata => Make::StripMetadata,
-            Kind::Exif => Make::Exif { gps: self.gps.unwrap_or(false) },
-            Kind::Variant => Make::Variant(Spec {
-                width: self.width,
-                height: self.height,
-                fit: match self.fit {
-                    None | Some(FitSetting::Contain) => Fit::Contain,
-                    Some(FitSetting::Cover) => Fit::Cover,
-                    Some(FitSetting::Fill) => Fit::Fill,
-                },
-                format: match self.format {
-                    None | Some(FormatSetting::Webp) => Format::Webp,
-                    Some(FormatSetting::Jpeg) => Format::Jpeg,
-                    Some(FormatSetting::Png) => Format::Png,
-                },
-                quality: self.quality.unwrap_or(QUALITY),
-            }),
+    /// The steps that this process carries out itself for it.
+    fn own(&self, name: &str) -> Vec<Step> {
+        let one = |make| vec![Step { name: name.to_owned(), make }];
+        match self.kind {
+            Kind::Http => Vec::new(),
+            Kind::Placeholder => one(Make::Placeholder),
+            Kind::StripMetadata => one(Make::StripMetadata),
+            Kind::Exif => one(Make::Exif { gps: self.gps.unwrap_or(false) }),
+            Kind::Variant => match &self.formats {
+                None => one(self.variant(self.format.unwrap_or(FormatSetting::Webp))),
+                Some(formats) => {
+                    let steps = formats.iter().map(|format| {
+                        let name = format!("{name}.{}", format.as_format().extension());
+                        Step { name, make: self.variant(*format) }
+                    });
+                    steps.collect()
+                }
+            },
+        }
+    }
+
+    fn variant(&self, format: FormatSetting) -> Make {
+        Make::Variant(Spec {
+            width: self.width,
+            height: self.height,
+            fit: match self.fit {
+                None | Some(FitSetting::Contain) => Fit::Contain,
+                Some(FitSetting::Cover) => Fit::Cover,
+                Some(FitSetting::Fill) => Fit::Fill,
+            },
+            format: format.as_format(),
+            quality: self.quality.unwrap_or(QUALITY),
         })
     }
 }
