@@ -146,6 +146,15 @@ const ENTRIES: &[Entry] = &[
         404,
     ),
     // Who holds the link may.
+    linked("GET /signed/{tenant}/contents/{upload}/{id}", |id| {
+        signed("GET", &format!("contents/{id}"), id)
+    }),
+    linked("HEAD /signed/{tenant}/contents/{upload}/{id}", |id| {
+        signed("HEAD", &format!("contents/{id}"), id)
+    }),
+    linked("POST /signed/{tenant}/steps/{step}/{upload}/{id}", |id| {
+        signed("POST", &format!("steps/labels/{id}"), id).body("{}")
+    }),
     linked("PUT /signed/{tenant}/uploads/{id}", |id| signed("PUT", "uploads", id)),
     linked("GET /signed/{tenant}/images/{id}", |id| signed("GET", "images", id)),
     linked("HEAD /signed/{tenant}/images/{id}", |id| signed("HEAD", "images", id)),
