@@ -1,6 +1,8 @@
 //! How much an image may cost, and the one place where that is compared.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use super::Error;
 
@@ -14,7 +16,8 @@ pub struct Limits {
     /// Bytes allocated at any time, beside the image's own. It is compared with what the
     /// image's head says a decode will take, before anything of that size is allocated.
     pub memory: u64,
-    /// From a decode's beginning to its end. It is looked at between rows where the decoder
+    /// Of the thread's processor time, from a decode's beginning to its end: a busy machine is no fault of the
+    /// image's. It is looked at between rows where the decoder
     /// gives rows; where it does not (JPEG, WebP, interlaced PNG and GIF) the number of pixels
     /// bounds the work, and of a JPEG its scans times its blocks.
     pub time: Duration,
@@ -42,7 +45,7 @@ impl Limits {
 
     /// The clock of a decode that begins now.
     pub(super) fn start(&self) -> Clock {
-        Clock { limits: *self, began: Instant::now() }
+        Clock { limits: *self, began: worked() }
     }
 }
 
@@ -50,14 +53,23 @@ impl Limits {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     limits: Limits,
-    began: Instant,
+    /// What the thread had worked by then.
+    began: Duration,
 }
 
 impl Clock {
     pub(super) fn check(&self) -> Result<(), Error> {
-        if self.began.elapsed() > self.limits.time {
+        if worked().saturating_sub(self.began) > self.limits.time {
             return Err(self.limits.too_slow());
         }
         Ok(())
     }
+}
+
+/// How long this thread has worked.
+fn worked() -> Duration {
+    let worked = clock_gettime(ClockId::ThreadCPUTime);
+    // Neither is ever negative.
+    let (seconds, nanoseconds) = (worked.tv_sec.unsigned_abs(), worked.tv_nsec.unsigned_abs());
+    Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
 }

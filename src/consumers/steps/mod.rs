@@ -6,6 +6,7 @@
 //! ([`records::StepResult`]). The others ask services outside ([`call`]), which may hold the image back. Results are of one upload: those of content that was replaced meanwhile
 //! are not written, and never told.
 
+mod background;
 mod call;
 mod handlers;
 mod make;

@@ -4,11 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    CALLS, MAKE, add_calls,
+    CALLS, MAKE, add_calls, background,
     make::{self, Made, Run, make},
     settings::{Call, Step, StepsSettings},
 };
@@ -46,7 +46,7 @@ enum Error {
     #[error("the image could not be worked on")]
     Imaging(#[from] imaging::Error),
     #[error("the image's thread ended")]
-    Thread(#[from] tokio::task::JoinError),
+    Thread,
     #[error("the image could not be rewritten")]
     Rewrite(#[from] crate::consumers::Error),
     #[error("the job tells of no such thing")]
@@ -99,11 +99,11 @@ impl Maker {
         let (steps, limits) = (self.missing(&image).await?, self.limits);
         // A thread goes on when nobody waits for it any more.
         let thread = Arc::clone(&self.threads).acquire_owned().await;
-        let made = spawn_blocking(move || {
+        let made = background::run("images", move || {
             let _thread = thread;
             make(&bytes, &steps, &limits)
         });
-        match made.await?? {
+        match made.await.ok_or(Error::Thread)?? {
             make::Outcome::Rewritten(bytes, runs) => self.rewrite(&image, bytes, runs).await,
             make::Outcome::Ran(runs) => self.finish(image, runs).await,
         }
