@@ -41,6 +41,8 @@ pub struct Settings {
     pub rate_limits: gateway::RateLimitSettings,
     /// The consumers module.
     pub consumers: consumers::Settings,
+    /// Where tenants are told of their events.
+    pub webhooks: consumers::webhooks::WebhookSettings,
     /// Where image bytes are kept.
     pub storage: storage::Settings,
     /// Where records are kept.
@@ -192,6 +194,7 @@ impl Settings {
         self.services.validate(MODULES)?;
         self.rate_limits.validate()?;
         self.consumers.validate()?;
+        self.webhooks.validate()?;
         self.storage
             .validate()
             .map_err(|(key, message)| Invalid::new(format!("storage.{key}"), message))?;

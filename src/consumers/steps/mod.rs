@@ -25,6 +25,7 @@ use super::{
 use crate::{
     database::Batch,
     jobs::{self, Jobs, Listed, NewJob, State},
+    tenant::TenantId,
 };
 
 /// The kind of a job that runs the steps.
@@ -73,7 +74,7 @@ impl Follower for Follow {
         }
     }
 
-    fn wake(&self) {
+    fn wake(&self, _: &TenantId) {
         // Without steps there may only be something to remove, which has time.
         if self.are_any {
             self.jobs.wake(QUEUE);
