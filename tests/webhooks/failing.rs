@@ -225,23 +225,14 @@ async fn what_is_erased_or_deleted_is_sent_no_more() {
         assert_eq!(done(&app, "GET", "", None).await, json!({ "webhooks": [] }));
         assert_eq!(jobs().trim(), "[]");
         let until = Instant::now() + SOON;
-        while count(&app, "SELECT COUNT(*) FROM deliveries").await > 0 {
+        while number(&app, "SELECT COUNT(*) FROM deliveries").await > 0 {
             assert!(Instant::now() < until);
         }
     }
 }
 
-/// Asks the database for a number.
-async fn count(app: &App, sql: &'static str) -> i64 {
-    use sqlx::Connection as _;
-    sqlx::any::install_default_drivers();
-    let mut connection = sqlx::AnyConnection::connect(&app.database()).await.unwrap();
-    sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
-}
-
 #[tokio::test]
 async fn what_is_old_is_forgotten() {
-    use sqlx::Connection as _;
     let mut app = builder().set("WEBHOOKS__GIVE_UP_AFTER", "0s").start().await;
     let [good, bad] = [Upstream::answering(NO_CONTENT).await, Upstream::answering(OOPS).await];
     let [good, bad] = [Hook::at(&app, &good.url("/")).await, Hook::at(&app, &bad.url("/")).await];
@@ -250,20 +241,18 @@ async fn what_is_old_is_forgotten() {
     good.all_are(&app, 1, "delivered").await;
     bad.all_are(&app, 1, "failed").await;
     app.kill();
-    let mut database = sqlx::AnyConnection::connect(&app.database()).await.unwrap();
     for sql in [
         "UPDATE deliveries SET ended_at = ended_at - 700000000",
         "UPDATE jobs SET died_at = died_at - 700000000",
         "UPDATE webhooks SET previous_until = 1 WHERE previous_until IS NOT NULL",
     ] {
-        sqlx::query(sql).execute(&mut database).await.unwrap();
+        change(&app, sql).await;
     }
-    database.close().await.unwrap();
     app.start().await;
     good.until(&app, <[_]>::is_empty).await;
     bad.until(&app, <[_]>::is_empty).await;
     assert_eq!(
-        count(&app, "SELECT COUNT(*) FROM webhooks WHERE previous_secret IS NOT NULL").await,
+        number(&app, "SELECT COUNT(*) FROM webhooks WHERE previous_secret IS NOT NULL").await,
         0
     );
 }

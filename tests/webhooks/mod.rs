@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use sqlx::{AnyConnection, Connection as _};
 
 use crate::harness::App;
 use crate::harness::builder::Builder;
@@ -133,4 +134,19 @@ fn told(request: &Recorded) -> Value {
 /// The ids of the events that were delivered.
 fn events(requests: &[Recorded]) -> BTreeSet<String> {
     requests.iter().map(|request| request.header("webhook-id").expect("an id")).collect()
+}
+
+/// Changes the database.
+async fn change(app: &App, sql: &'static str) {
+    sqlx::query(sql).execute(&mut database(app).await).await.unwrap();
+}
+
+/// Asks the database for a number.
+async fn number(app: &App, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(&mut database(app).await).await.unwrap()
+}
+
+async fn database(app: &App) -> AnyConnection {
+    sqlx::any::install_default_drivers();
+    AnyConnection::connect(&app.database()).await.unwrap()
 }

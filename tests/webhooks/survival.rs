@@ -91,9 +91,6 @@ async fn survive(builder: Builder, count: usize) {
 
 /// The events that there are.
 async fn streamed(app: &App) -> BTreeSet<String> {
-    use sqlx::Connection as _;
-    sqlx::any::install_default_drivers();
-    let mut database = sqlx::AnyConnection::connect(&app.database()).await.unwrap();
     let rows = sqlx::query_scalar::<_, String>("SELECT event FROM events WHERE tenant = 'acme'");
-    rows.fetch_all(&mut database).await.unwrap().into_iter().collect()
+    rows.fetch_all(&mut database(app).await).await.unwrap().into_iter().collect()
 }

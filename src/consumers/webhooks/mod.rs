@@ -25,6 +25,7 @@ use std::{
 
 use actix_web::web;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -113,7 +114,9 @@ impl Asked {
     /// # Errors
     /// [`Error::WebhookInvalid`].
     fn parse(json: &[u8]) -> Result<Self, Error> {
-        serde_json::from_slice(json).map_err(|_| {
+        // An array could be taken for the members' values, in their order.
+        let object = serde_json::from_slice::<Map<_, _>>(json);
+        object.and_then(|object| serde_json::from_value(Value::Object(object))).map_err(|_| {
             Error::WebhookInvalid(
                 "Send a JSON object with url, and events, description or disabled where wanted.",
             )
