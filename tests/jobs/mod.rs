@@ -6,6 +6,7 @@ mod ends;
 mod leases;
 mod load;
 mod replicas;
+mod shares;
 mod workers;
 
 use std::future::Future;
