@@ -340,7 +340,8 @@ async fn send(
 async fn every_route_is_for_whom_it_is_for() {
     let guarded = Guarded::with(|builder: Builder| {
         // So many wrong credentials are no guesses here.
-        let builder = builder.set("RATE_LIMITS__FAILED_CREDENTIALS__BURST", "1000");
+        let builder =
+            builder.file("[rate_limits]\nfailed_credentials = { per_second = 10, burst = 1000 }");
         builder.set("WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8")
     })
     .await;
