@@ -5,6 +5,11 @@ use crate::harness::problem::assert_problem;
 
 const OOPS: &str = "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n";
 
+/// Whether a delivery has failed so many times, and is to be tried again.
+fn waits(delivery: &Value, attempts: u64) -> bool {
+    delivery["attempts"] == attempts && delivery["nextAttemptAt"].is_string()
+}
+
 /// An answer with this status and fields.
 fn answer(status: &str, fields: &str) -> String {
     format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n{fields}\r\n")
@@ -16,7 +21,7 @@ async fn what_failed_is_sent_again_and_told_in_between() {
         let (receiver, now) = Upstream::switched(OOPS).await;
         let hook = Hook::at(&app, &receiver.url("/")).await;
         upload(&app, "acme", "a.gif").await;
-        let failing = hook.until(&app, |all| all.len() == 1 && all[0]["attempts"] == 2).await;
+        let failing = hook.until(&app, |all| all.len() == 1 && waits(&all[0], 2)).await;
         assert_eq!(failing[0]["state"], "pending");
         assert_eq!(failing[0]["error"], "The receiver answered 500.");
         now.send_replace(NO_CONTENT);
@@ -97,7 +102,7 @@ async fn a_receiver_that_asks_for_time_gets_it() {
         let waited = begun.elapsed();
         let least = Duration::from_secs(wait).mul_f64(0.75);
         assert!(waited >= least && waited < least + Duration::from_secs(4), "{status}: {waited:?}");
-        assert!(hook.deliveries(&app).await[0]["nextAttemptAt"].is_string());
+        hook.until(&app, |all| waits(&all[0], 2)).await;
     }
     // But not for ever.
     let app = builder().start().await;
