@@ -31,6 +31,8 @@ use trouble::Trouble;
 const AGAIN: Duration = Duration::from_secs(1);
 /// The shortest pause between two looks: what is due may be another's for a moment.
 const SHORTEST: Duration = Duration::from_millis(20);
+/// The pause where what was due had been left by a process that is gone, or others were faster.
+const RACED: Duration = Duration::from_millis(100);
 /// How long the end of a worker may take beyond its grace, where the database is slow.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -207,11 +209,12 @@ impl<H: Handler> Inner<H> {
         }
         let waiting = self.jobs.waiting(self.queue).await?;
         let plan = self.shares.plan(waiting, free, |subject| self.handler.share(subject));
-        let taken = match plan.of.is_empty() {
-            true => Vec::new(),
-            false => self.jobs.take_of(self.queue, plan.of, lease, backoff).await?,
-        };
-        Ok((taken, plan.next))
+        if plan.of.is_empty() {
+            return Ok((Vec::new(), plan.next));
+        }
+        let taken = self.jobs.take_of(self.queue, plan.of, lease, backoff).await?;
+        let next = if taken.is_empty() { Some(RACED) } else { plan.next };
+        Ok((taken, next))
     }
 }
 

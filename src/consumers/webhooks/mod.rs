@@ -195,8 +195,9 @@ impl Webhooks {
         asked: Asked,
     ) -> Result<Webhook, Error> {
         let mut webhook = self.find(tenant, id).await?;
+        let also_state = asked.disabled.is_some();
         self.apply(&mut webhook, asked)?;
-        there(self.rows.change(&webhook).await?)?;
+        there(self.rows.change(&webhook, also_state).await?)?;
         self.read_subscribers().await;
         Ok(webhook)
     }
@@ -223,6 +224,9 @@ impl Webhooks {
 
     /// Keeps what is known of subscribers up to date, and forgets what is old, until `stop`.
     pub async fn keep(&self, stop: CancellationToken) {
+        if !self.settings.enabled {
+            return;
+        }
         let keep = async {
             for look in 0_u32.. {
                 self.read_subscribers().await;

@@ -160,10 +160,13 @@ impl Rows {
         .await
     }
 
-    /// Writes what of a webhook its owner may change; whether it is there still.
-    pub(super) async fn change(&self, webhook: &Webhook) -> Result<bool> {
+    /// Writes what of a webhook its owner may change, and that it is disabled or not only where the owner
+    /// said so: its receiver may have said something meanwhile. Whether it is there still.
+    pub(super) async fn change(&self, webhook: &Webhook, also_state: bool) -> Result<bool> {
         const SQL: &str = "\
-            UPDATE webhooks SET url = $3, description = $4, types = $5, disabled_at = $6, disabled_why = $7 \
+            UPDATE webhooks SET url = $3, description = $4, types = $5, \
+            disabled_at = CASE WHEN $8 = 1 THEN CAST($6 AS BIGINT) ELSE disabled_at END, \
+            disabled_why = CASE WHEN $8 = 1 THEN $7 ELSE disabled_why END \
             WHERE id = $1 AND tenant = $2 RETURNING id";
         let (at, why) = webhook.disabled.clone().unzip();
         let webhook = webhook.clone();
@@ -174,6 +177,7 @@ impl Rows {
                 .bind(webhook.types.column())
                 .bind(at.map(millis))
                 .bind(why)
+                .bind(i64::from(also_state))
         })
         .await
     }
