@@ -26,7 +26,7 @@ pub use self::{maintenance::Maintenance, stopper::Stopper};
 use crate::{
     consumers,
     database::{self, Database, Migration, Role},
-    edge::Cors,
+    edge::{Cors, PublicBase},
     gateway::{
         self, AuthMode, AuthSettings, Checks, Gateway, Module, Registry, ServicesSettings,
         TrustedProxies,
@@ -62,9 +62,9 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// Credentials cannot be checked as set up.
+    /// Something cannot be done as set up.
     #[error("setting {key} {message}")]
-    Checks {
+    Setting {
         /// The setting.
         key: String,
         /// What is wrong with it, and what would be right.
@@ -86,7 +86,7 @@ pub enum Error {
 
 impl From<Invalid> for Error {
     fn from(Invalid { key, message }: Invalid) -> Self {
-        Self::Checks { key, message }
+        Self::Setting { key, message }
     }
 }
 
@@ -143,16 +143,18 @@ impl Application {
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
         };
+        let base = settings.server.base(address);
+        let public = settings.server.public_url.as_ref().map(|_| PublicBase(base.clone()));
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
         let cors = Cors::new(&settings.server.cors);
         let (auth, limits) = (&settings.auth, &settings.rate_limits);
         let checks = Checks::new(auth, limits, trusted.clone(), database.clone(), MODULES).await?;
-        let served = database
-            .clone()
-            .filter(|_| settings.serve_consumers())
-            .map(|database| Consumers::new(&settings, database, &storage, &budget, &checks, &ends));
-        let (consumers, background) = served.unzip();
+        let served = database.clone().filter(|_| settings.have_consumers()).map(|database| {
+            Consumers::new(&settings, database, &storage, &budget, &checks, &ends, base)
+        });
+        let (consumers, background) = served.transpose()?.unzip();
+        let consumers = consumers.filter(|_| settings.serve_consumers());
         let shared = Shared {
             consumers,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database)),
@@ -161,6 +163,7 @@ impl Application {
                 Arc::clone(&registry),
                 checks.clone(),
                 trusted.clone(),
+                public.clone(),
                 cors.clone(),
                 ends.draining.clone(),
             ),
@@ -183,7 +186,7 @@ impl Application {
             // The same module behind a table that has nothing else, without the gateway's path.
             let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
             listeners.push(listener.try_clone()?);
-            let gateway = Gateway::new("", own, checks, trusted, None, ends.draining);
+            let gateway = Gateway::new("", own, checks, trusted, public, None, ends.draining);
             let direct = Shared { gateway, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }

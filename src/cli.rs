@@ -227,7 +227,7 @@ fn serve_with(
 fn cannot_start(error: &app::Error, sources: &Sources) -> String {
     let key = match error {
         app::Error::Bind { key, .. } => (*key).to_owned(),
-        app::Error::Checks { key, .. } => key.clone(),
+        app::Error::Setting { key, .. } => key.clone(),
         app::Error::Storage(error) => format!("storage.{}", error.setting()),
         app::Error::Database(_) => "database.url".to_owned(),
         app::Error::Server(_) | app::Error::Diagnosis(_) => return error.to_string(),

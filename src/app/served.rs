@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use actix_web::web;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::Error;
 use crate::{
     consumers::{
-        self, DirectUploads, Events, Follow, Images, Links, Maker, ResumableUploads, Signer, Steps,
-        Uploads,
+        self, CALLS, Caller, DirectUploads, Events, Follow, Images, Links, Maker, ResumableUploads,
+        Signer, Steps, Uploads,
         records::{Follower, Hasher, QUEUE, Reconciler, Records},
         webhooks::{self, Deliverer, Notify, Subscribers, Webhooks},
     },
@@ -16,7 +17,7 @@ use crate::{
     gateway::Checks,
     jobs::{Jobs, Worker},
     outbound::Client,
-    settings::Settings,
+    settings::{Invalid, Settings},
     storage::{Budget, SharedStorage},
 };
 
@@ -41,6 +42,8 @@ pub(super) struct Background {
     jobs: Jobs,
     /// None where this process does no jobs.
     maker: Option<Worker<Maker>>,
+    /// None where this process does no jobs, or no services are asked.
+    caller: Option<Worker<Caller>>,
     webhooks: Arc<Webhooks>,
     deliverer: Option<Worker<Deliverer>>,
 }
@@ -57,7 +60,10 @@ pub(super) struct Ends {
 }
 
 impl Consumers {
-    /// The module on this database and this store.
+    /// The module on this database and this store. Services of steps reach it at `base`.
+    ///
+    /// # Errors
+    /// When those cannot be asked.
     pub(super) fn new(
         settings: &Settings,
         database: Database,
@@ -65,7 +71,8 @@ impl Consumers {
         budget: &Arc<Budget>,
         checks: &Checks,
         ends: &Ends,
-    ) -> (Self, Background) {
+        base: String,
+    ) -> Result<(Self, Background), Error> {
         let consumers = &settings.consumers;
         let (storage, work) = (|| Arc::clone(storage), || ends.work.clone());
         let jobs = Jobs::new(database.clone());
@@ -74,8 +81,8 @@ impl Consumers {
         let records = Records::new(database.clone(), Role::Server, settings.quotas, followers);
         let reconciler = Reconciler::new(records.clone(), storage());
         let signer = Arc::new(Signer::new(records.clone()));
-        let steps = consumers.steps.build();
-        let told = Steps::new(records.clone(), jobs.clone(), &steps);
+        let steps = &consumers.steps;
+        let told = Steps::new(records.clone(), jobs.clone(), Arc::clone(&signer), steps);
         let images = Images::new(storage(), records.clone(), reconciler.clone(), work());
         let images = Arc::new(images);
         let uploads = Uploads::new(
@@ -88,17 +95,23 @@ impl Consumers {
         let uploads = Arc::new(uploads);
         let links = Links::new(Arc::clone(&images), Arc::clone(&signer));
         let expire_after = consumers.direct_uploads.expire_after;
-        let direct = DirectUploads::new(Arc::clone(&uploads), signer, expire_after);
+        let direct = DirectUploads::new(Arc::clone(&uploads), Arc::clone(&signer), expire_after);
         let expire_after = consumers.resumable_uploads.expire_after;
         let resumable = ResumableUploads::new(Arc::clone(&uploads), expire_after, ends.cut.clone());
         let workers = &consumers.workers;
         let maker = workers.enabled.then(|| {
             let limits = workers.limits(&consumers.images);
-            let budget = Arc::clone(budget);
-            let maker =
-                Maker::new(records.clone(), storage(), budget, steps, limits, workers.at_once());
+            let maker = Maker::new(Arc::clone(&uploads), steps, limits, workers.at_once());
             Worker::new(jobs.clone(), QUEUE, maker, workers.pace())
         });
+        let calls = steps.calls();
+        let caller = if workers.enabled && !calls.is_empty() {
+            let caller = Caller::new(records.clone(), calls, signer, base);
+            let caller = caller.map_err(|message| Invalid::new("consumers.steps", message))?;
+            Some(Worker::new(jobs.clone(), CALLS, caller, Caller::pace()))
+        } else {
+            None
+        };
         let deliverer = deliverer(settings, &database, &records, &jobs, checks);
         let webhooks = Arc::new(Webhooks::new(
             database,
@@ -119,7 +132,9 @@ impl Consumers {
             webhooks: Arc::clone(&webhooks).into(),
         };
         let hasher = Hasher::new(records.clone(), storage());
-        (module, Background { reconciler, hasher, records, jobs, maker, webhooks, deliverer })
+        let background =
+            Background { reconciler, hasher, records, jobs, maker, caller, webhooks, deliverer };
+        Ok((module, background))
     }
 
     /// Adds the data, and what links of this process's own lead to.
@@ -146,15 +161,19 @@ impl Background {
         actix_rt::spawn(self.records.hear_others(settled()));
         let (webhooks, until) = (self.webhooks, settled());
         actix_rt::spawn(async move { webhooks.keep(until).await });
+        let draining = || ends.draining.clone();
         if self.maker.is_some() || self.deliverer.is_some() {
             let (jobs, settled) = (self.jobs, settled());
             actix_rt::spawn(async move { jobs.listen(settled).await });
         }
         if let Some(maker) = self.maker {
-            ends.work.spawn(maker.run(ends.draining.clone(), grace));
+            ends.work.spawn(maker.run(draining(), grace));
+        }
+        if let Some(caller) = self.caller {
+            ends.work.spawn(caller.run(draining(), grace));
         }
         if let Some(deliverer) = self.deliverer {
-            ends.work.spawn(deliverer.run(ends.draining.clone(), grace));
+            ends.work.spawn(deliverer.run(draining(), grace));
         }
     }
 }
@@ -167,7 +186,7 @@ pub(super) fn followers(
 ) -> Vec<Arc<dyn Follower>> {
     let (jobs, subscribers) = (|| jobs.clone(), Arc::clone(subscribers));
     vec![
-        Arc::new(Follow::new(jobs(), &settings.consumers.steps.build())),
+        Arc::new(Follow::new(jobs(), &settings.consumers.steps)),
         Arc::new(Notify::new(jobs(), subscribers, settings.webhooks.enabled)),
     ]
 }

@@ -9,7 +9,7 @@ use std::{
 
 use actix_web::{error::PayloadError, web};
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::error::Error;
@@ -61,6 +61,21 @@ impl Body {
     /// Bytes received so far.
     pub fn received(&self) -> u64 {
         self.received
+    }
+
+    /// All of it, which may be `most` bytes.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] for more; or why it does not come.
+    pub async fn collect(&mut self, most: usize) -> Result<Vec<u8>, Error> {
+        let mut all = Vec::new();
+        while let Some(piece) = self.next().await {
+            all.extend_from_slice(&piece?);
+            if all.len() > most {
+                return Err(Error::TooLarge(most as u64));
+            }
+        }
+        Ok(all)
     }
 
     /// Accounts for a piece, and cuts what lies beyond the declared length: for an `Upgrade`,

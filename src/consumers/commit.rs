@@ -3,19 +3,21 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::{
     error::Error,
+    image::ImageType,
     images::{check_writing, conditional::Conditions},
-    records::{self, Check, Image, Intent, NewImage, Session, Settling},
+    records::{self, Check, ExpectedSize, Image, Intent, NewImage, Session, Settling, StepResult},
     settings::OnConflict,
     upload::Uploads,
 };
 use crate::{
     fault,
-    storage::{Commit, ObjectKey, Upload},
+    storage::{self, Commit, Journal, NewObject, ObjectKey, Upload},
     tenant::TenantId,
 };
 
@@ -59,6 +61,56 @@ impl Uploads {
             }
         };
         commit_recorded(intent, upload, new, check, commit, unstage)
+    }
+
+    /// Puts `bytes`, the same image in other words, in the place of what `image` has, if that is still its
+    /// content. `results` is what is to be told of steps then.
+    ///
+    /// # Errors
+    /// [`records::Error::Condition`] where it has other content by now, or is gone; or the store or the
+    /// database fails.
+    pub(super) async fn rewrite(
+        &self,
+        image: &Image,
+        bytes: Bytes,
+        results: Vec<StepResult>,
+    ) -> Result<Image, Error> {
+        let image_type = ImageType::from_content_type(&image.content_type);
+        let image_type = image_type.ok_or(Error::ImageUnsupported)?;
+        let size = bytes.len() as u64;
+        let expected = ExpectedSize { least: size, most: size };
+        let intent = self.records.intent(&image.tenant, &image.key, expected);
+        self.records.foretell(image, intent.id(), results).await?;
+        fault::point("rewrite.foretold");
+        let sha256 = storage::sha256(&bytes);
+        let mut upload = self
+            .storage
+            .begin(NewObject {
+                key: image.key.clone(),
+                content_type: image_type.content_type(),
+                size_hint: Some(size),
+                share: self.budget.share(image.tenant.as_str()),
+                upload: intent.id(),
+                journal: Some(Arc::clone(&intent) as Arc<dyn Journal>),
+            })
+            .await?;
+        upload.write(bytes).await?;
+        let new = NewImage {
+            customer: image.customer.clone(),
+            display_name: image.display_name.clone(),
+            content_type: image.content_type.clone(),
+            size,
+            sha256: Some(storage::hex(&sha256)),
+            width: image.width,
+            height: image.height,
+        };
+        let old = image.upload;
+        let check: Check = Arc::new(move |image| match image {
+            Some(image) if image.upload == old => Ok(()),
+            _ => Err(records::Error::Condition),
+        });
+        let commit = Commit { sha256: Some(sha256), if_absent: false };
+        self.carry_out(commit_recorded(intent, upload, new, check, commit, async { Ok(()) })).await
     }
 
     /// Lets a session go that a request failed on; with `ends`, ends it, since nothing but other

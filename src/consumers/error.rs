@@ -53,6 +53,12 @@ pub enum Error {
     /// The record could not be read or changed.
     #[error("the record failed")]
     Records(#[from] records::Error),
+    /// Its content is held back until the gates among its steps let it pass.
+    #[error("held back")]
+    Quarantined,
+    /// What a step's service answers later is not what was asked for.
+    #[error("invalid answer")]
+    AnswerInvalid(&'static str),
     /// No step of this name has made an image, or not yet.
     #[error("no such variant")]
     VariantMissing,
@@ -140,6 +146,10 @@ impl From<Error> for Problem {
             Error::Storage(ref cause) => failed(kind_of_storage(cause), error),
             Error::Records(ref cause) => failed(kind_of_records(cause), error),
             Error::Range(size) => beyond(size),
+            Error::Quarantined => known(Kind::NotFound).detail(
+                "The image is held back until it was checked; its record tells how far that is.",
+            ),
+            Error::AnswerInvalid(what) => known(Kind::BodyInvalid).detail(what),
             Error::VariantMissing => known(Kind::NotFound)
                 .detail("The image has no such variant, or not yet; its record tells what there is."),
             Error::UploadInvalid(what) => known(Kind::UploadInvalid).detail(what),

@@ -5,7 +5,6 @@ use actix_web::{
     http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING},
     web,
 };
-use futures_util::StreamExt as _;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -109,9 +108,9 @@ pub(super) fn id(request: &HttpRequest, from_end: usize) -> Result<Uuid, Error> 
     hyphenated.and_then(|id| Uuid::try_parse_ascii(id).ok()).ok_or(records::Error::NotFound.into())
 }
 
-/// The tenant that a link of this process's own names, two segments before its id.
-pub(super) fn linked_tenant(request: &HttpRequest) -> Result<TenantId, Error> {
-    let text = String::from_utf8(decoded_segment(request, 2)).unwrap_or_default();
+/// The tenant that a link of this process's own names, `from_end` segments before the path's last.
+pub(super) fn linked_tenant(request: &HttpRequest, from_end: usize) -> Result<TenantId, Error> {
+    let text = String::from_utf8(decoded_segment(request, from_end)).unwrap_or_default();
     TenantId::parse(&text).map_err(|_| records::Error::NotFound.into())
 }
 
@@ -177,14 +176,10 @@ pub(super) async fn json_body(
         other => other,
     })?;
     let mut body = UploadBody::of(request, payload, length, settings);
-    let mut json = Vec::new();
-    while let Some(chunk) = body.body.next().await {
-        json.extend_from_slice(&chunk.map_err(broken)?);
-        if json.len() > LONGEST_JSON {
-            return Err(invalid("The JSON object is over 16 KiB.").into());
-        }
-    }
-    Ok(json)
+    body.body.collect(LONGEST_JSON).await.map_err(|error| match error {
+        Error::TooLarge(_) => invalid("The JSON object is over 16 KiB.").into(),
+        other => broken(other),
+    })
 }
 
 /// What is said of a body that is no form's.

@@ -33,7 +33,7 @@ pub use names::{CustomerId, FileName, image_key};
 pub use records::Quotas;
 pub use settings::{ImageSettings, OnConflict, Settings};
 pub use signed::Signer;
-pub use steps::{Follow, Maker, Steps, StepsSettings};
+pub use steps::{CALLS, Caller, Follow, Maker, Steps, StepsSettings};
 pub use tus::ResumableUploads;
 pub use upload::Uploads;
 
@@ -70,7 +70,10 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 /// Adds what links of this process's own lead to, outside of any service: the links are the credential.
-/// It expects [`DirectUploads`], [`Images`] and [`Links`].
+/// It expects [`DirectUploads`], [`Images`], [`Links`] and [`Steps`].
 pub fn signed_routes(config: &mut web::ServiceConfig) {
-    config.configure(direct::signed_routes).configure(images::signed_routes);
+    config
+        .configure(direct::signed_routes)
+        .configure(images::signed_routes)
+        .configure(steps::signed_routes);
 }

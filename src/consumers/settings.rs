@@ -49,6 +49,8 @@ pub struct Settings {
 pub struct WorkerSettings {
     /// Whether it is done here; if not, other processes do it.
     pub enabled: bool,
+    /// Whether that is all that this process does: it serves nothing but its health.
+    pub only: bool,
     /// Images that are worked on at once; 0 means one for each two cores.
     pub images_at_once: usize,
     /// The most memory that one of them may take, beside its bytes.
@@ -63,6 +65,7 @@ impl Default for WorkerSettings {
     fn default() -> Self {
         Self {
             enabled: true,
+            only: false,
             images_at_once: 0,
             max_memory: ByteSize::mib(256),
             max_time: Duration::from_secs(30),
@@ -239,6 +242,12 @@ impl Settings {
             ));
         }
         self.steps.validate()?;
+        if self.workers.only && !self.workers.enabled {
+            return Err(Invalid::new(
+                "consumers.workers.only",
+                "leaves nothing to do while consumers.workers.enabled is false; set one of them",
+            ));
+        }
         if self.workers.max_memory < ByteSize::mib(16) || self.workers.max_time.is_zero() {
             return Err(Invalid::new(
                 "consumers.workers",

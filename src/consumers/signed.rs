@@ -1,7 +1,7 @@
 //! Links of this process's own: who holds one may do what it says until it expires, without any other
 //! credential. They stand in for a store's signed requests where the store takes none.
 //!
-//! A link is `/signed/{tenant}/{what}/{id}?expires={seconds since 1970}&signature={HMAC-SHA256}`. All
+//! A link is `/signed/{tenant}/{what}/…/{id}?expires={seconds since 1970}&signature={HMAC-SHA256}`. All
 //! of it but the signature is signed, and the method with it.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,25 +19,32 @@ pub const PREFIX: &str = "/signed";
 
 /// What a link lets its holder do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permit {
+pub enum Permit<'a> {
     /// `PUT` the bytes of a direct upload.
     Upload,
     /// `GET` an image's content.
     Read,
+    /// `GET` the content that this upload brought, held back or not.
+    Inspect(Uuid),
+    /// `POST` what this step makes of the content that this upload brought.
+    Answer(&'a str, Uuid),
 }
 
-impl Permit {
+impl Permit<'_> {
     fn method(self) -> &'static str {
         match self {
             Self::Upload => "PUT",
-            Self::Read => "GET",
+            Self::Read | Self::Inspect(_) => "GET",
+            Self::Answer(..) => "POST",
         }
     }
 
     fn path(self, tenant: &TenantId, id: Uuid) -> String {
         let what = match self {
-            Self::Upload => "uploads",
-            Self::Read => "images",
+            Self::Upload => "uploads".to_owned(),
+            Self::Read => "images".to_owned(),
+            Self::Inspect(upload) => format!("contents/{upload}"),
+            Self::Answer(step, upload) => format!("steps/{step}/{upload}"),
         };
         format!("{PREFIX}/{tenant}/{what}/{id}")
     }
@@ -61,7 +68,7 @@ impl Signer {
     /// When the database fails.
     pub async fn link(
         &self,
-        permit: Permit,
+        permit: Permit<'_>,
         tenant: &TenantId,
         id: Uuid,
         expires_at: SystemTime,
@@ -78,7 +85,7 @@ impl Signer {
     /// [`Error::LinkInvalid`] for any other; or the database fails.
     pub async fn check(
         &self,
-        permit: Permit,
+        permit: Permit<'_>,
         tenant: &TenantId,
         id: Uuid,
         query: &str,
@@ -103,7 +110,7 @@ impl Signer {
     }
 }
 
-fn signed(permit: Permit, path: &str, expires: u64) -> String {
+fn signed(permit: Permit<'_>, path: &str, expires: u64) -> String {
     format!("{} {path} {expires}", permit.method())
 }
 

@@ -1,10 +1,13 @@
 //! How an event is told: the same to streams, to webhooks and to steps.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{
     images::record::WholeRecord,
-    records::{Change, Event},
+    records::{Change, Event, Image},
 };
 
 /// An event as it is told: as Standard Webhooks asks, with its id and its tenant.
@@ -33,8 +36,12 @@ enum Data<'a> {
 impl<'a> Told<'a> {
     /// What is told of `event`.
     pub fn of(event: &'a Event) -> Self {
-        let image = &event.image;
-        let data = match event.change {
+        Self::new(event.id, event.change, event.occurred_at, &event.image)
+    }
+
+    /// What is told of a change of `image`.
+    pub fn new(event: Uuid, change: Change, occurred_at: SystemTime, image: &'a Image) -> Self {
+        let data = match change {
             Change::Created | Change::Replaced | Change::Processed => {
                 Data::There(WholeRecord::of(image))
             }
@@ -47,9 +54,9 @@ impl<'a> Told<'a> {
             },
         };
         Self {
-            id: event.id.to_string(),
-            kind: event.change.as_str(),
-            timestamp: humantime::format_rfc3339_millis(event.occurred_at).to_string(),
+            id: event.to_string(),
+            kind: change.as_str(),
+            timestamp: humantime::format_rfc3339_millis(occurred_at).to_string(),
             tenant_id: image.tenant.as_str(),
             data,
         }

@@ -90,6 +90,8 @@ pub struct Gateway {
     registry: Arc<Registry>,
     checks: Checks,
     trusted_proxies: TrustedProxies,
+    /// Where clients reach it, if settings tell.
+    public: Option<edge::PublicBase>,
     cors: Option<Arc<Cors>>,
     /// The process is about to stop.
     draining: CancellationToken,
@@ -155,10 +157,11 @@ impl Gateway {
         registry: Arc<Registry>,
         checks: Checks,
         trusted_proxies: TrustedProxies,
+        public: Option<edge::PublicBase>,
         cors: Option<Arc<Cors>>,
         draining: CancellationToken,
     ) -> Self {
-        Self { prefix, registry, checks, trusted_proxies, cors, draining }
+        Self { prefix, registry, checks, trusted_proxies, public, cors, draining }
     }
 
     /// Decides about a request from its head alone, before any of its body is read or asked
@@ -175,9 +178,9 @@ impl Gateway {
         self.checks.decide(head, service, rest_at)
     }
 
-    /// Where clients reach this process, if a trusted proxy tells.
+    /// Where clients reach this process, if settings or a trusted proxy tell.
     fn base(&self, head: &RequestHead) -> Option<edge::PublicBase> {
-        client::base(head, &self.trusted_proxies)
+        self.public.clone().or_else(|| client::base(head, &self.trusted_proxies))
     }
 
     /// The service that a raw path is for, and where the rest of the path begins.

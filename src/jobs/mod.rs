@@ -25,7 +25,7 @@ use sqlx::AnyConnection;
 use uuid::Uuid;
 
 pub use backoff::Backoff;
-pub use job::{Job, NewJob, add, add_each};
+pub use job::{Job, NewJob, add, add_each, remove};
 pub use list::{Count, Filter, Listed, Position, State, Which};
 pub use outcome::{Done, Outcome};
 pub use share::drop_of_tenant;

@@ -60,6 +60,10 @@ pub struct ServerSettings {
     /// The address and port to listen on; port 0 takes a free one.
     #[serde(with = "text")]
     pub listen: SocketAddr,
+    /// Where clients and the services of steps reach the server, for the links that it tells; what stands
+    /// before the paths of the API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
     /// Worker threads; 0 means one a core.
     pub workers: usize,
     /// The most connections of clients that are open at a time, all listeners and workers
@@ -85,6 +89,7 @@ impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            public_url: None,
             workers: 0,
             max_connections: 10_000,
             shutdown_timeout: Duration::from_secs(30),
@@ -102,6 +107,32 @@ impl ServerSettings {
         match self.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
+        }
+    }
+
+    /// Where the server is reached that listens on `address`: as the settings say, or by that address as far as
+    /// this machine.
+    pub fn base(&self, address: SocketAddr) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None if address.ip().is_unspecified() => format!("http://localhost:{}", address.port()),
+            None => format!("http://{address}"),
+        }
+    }
+
+    fn validate_public_url(&self) -> Result<(), Invalid> {
+        let is_base = |url: &String| {
+            let url = url.parse::<http::Uri>().ok();
+            url.is_some_and(|url| {
+                matches!(url.scheme_str(), Some("http" | "https")) && url.query().is_none()
+            })
+        };
+        match &self.public_url {
+            Some(url) if !is_base(url) => Err(Invalid::new(
+                "server.public_url",
+                "must be a URL without a query, such as \"https://images.example.com\"",
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -155,6 +186,10 @@ pub fn load(sources: &Sources) -> Result<Settings, Error> {
     let mut settings: Settings = layers.deserialize()?;
     settings.services.complete(MODULES);
     settings.validate().map_err(|invalid| layers.error(&invalid.key, &invalid.message))?;
+    if settings.consumers.workers.only {
+        settings.services = gateway::ServicesSettings::default();
+        settings.consumers.listen = None;
+    }
     Ok(settings)
 }
 
@@ -167,6 +202,7 @@ impl Settings {
                 "is too large; use 0 for one a core, or up to 1024",
             ));
         }
+        self.server.validate_public_url()?;
         if self.server.connections_a_worker() == 0 {
             let workers = self.server.worker_count();
             let message = format!(
@@ -195,6 +231,14 @@ impl Settings {
         self.rate_limits.validate()?;
         self.consumers.validate()?;
         self.webhooks.validate()?;
+        let calls = !self.consumers.steps.calls().is_empty();
+        if self.consumers.workers.only && calls && self.server.public_url.is_none() {
+            return Err(Invalid::new(
+                "server.public_url",
+                "is missing: steps' services cannot send their answers to a process of workers only; set it \
+                 to where the others are reached",
+            ));
+        }
         self.storage
             .validate()
             .map_err(|(key, message)| Invalid::new(format!("storage.{key}"), message))?;
@@ -209,9 +253,14 @@ impl Settings {
         self.consumers.listen.is_some() || self.services.have_module(consumers::NAME)
     }
 
+    /// Whether the consumers module is in this process, to be served or for its workers alone.
+    pub fn have_consumers(&self) -> bool {
+        self.serve_consumers() || self.consumers.workers.only
+    }
+
     /// Whether this process keeps anything in the database: records of images, or API keys.
     pub fn need_database(&self) -> bool {
-        self.serve_consumers() || self.auth.mode == gateway::AuthMode::Required
+        self.have_consumers() || self.auth.mode == gateway::AuthMode::Required
     }
 
     /// The settings in effect as TOML, without the secrets.

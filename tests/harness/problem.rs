@@ -34,6 +34,7 @@ pub const TABLE: &[(&str, u16, &str)] = &[
     ("upstream-unavailable", 503, "Service unavailable"),
     ("upstream-timeout", 504, "Gateway timeout"),
     ("upload-invalid", 400, "Invalid upload request"),
+    ("body-invalid", 400, "Invalid body"),
     ("upload-conflict", 409, "Upload conflict"),
     ("upload-locked", 423, "Upload locked"),
     ("checksum-mismatch", 460, "Checksum mismatch"),

@@ -45,6 +45,8 @@ pub struct Script {
     child: Child,
     jobs: Option<ChildStdin>,
     told: BufReader<ChildStdout>,
+    /// Whether it goes on until it is killed.
+    serves: bool,
 }
 
 impl Script {
@@ -57,9 +59,16 @@ impl Script {
 
     /// Starts one of the scripts for Python.
     pub fn python(name: &str) -> Self {
-        let python = made("tuspy", PIP, pip_install).join("bin/python");
         let scripts = made("tuspy-scripts", PYTHON, |_| {});
-        Self::start(Command::new(python).arg(name).current_dir(scripts))
+        Self::start(python().arg(name).current_dir(scripts))
+    }
+
+    /// Starts a program of docs/examples with these arguments, which tells no JSON.
+    pub fn example(name: &str, arguments: &[&str]) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples").join(name);
+        let mut example = Self::start(python().arg(path).args(arguments));
+        example.serves = true;
+        example
     }
 
     /// Starts what verifies webhooks, in node and in Python.
@@ -86,13 +95,19 @@ impl Script {
         let mut child = command.spawn().expect("the tests need node and npm, and python3");
         let jobs = child.stdin.take();
         let told = BufReader::new(child.stdout.take().unwrap());
-        Self { child, jobs, told }
+        Self { child, jobs, told, serves: false }
+    }
+
+    /// The next line that it tells, as it is.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.told.read_line(&mut line).expect("a line");
+        line
     }
 
     /// The next line that it tells.
     pub fn told(&mut self) -> Value {
-        let mut line = String::new();
-        self.told.read_line(&mut line).expect("a line");
+        let line = self.line();
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line:?}"))
     }
 
@@ -107,8 +122,16 @@ impl Script {
 impl Drop for Script {
     fn drop(&mut self) {
         self.jobs = None;
+        if self.serves {
+            let _ = self.child.kill();
+        }
         let _ = self.child.wait();
     }
+}
+
+/// A Python that has the packages.
+fn python() -> Command {
+    Command::new(made("tuspy", PIP, pip_install).join("bin/python"))
 }
 
 /// A folder with these files, and with what is made of them; another one once they change.

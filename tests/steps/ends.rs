@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{STEPS, both, made, picture, processed, record, upload, variant};
+use super::{STEPS, both, made, picture, processed, record, results, upload, variant};
 use crate::harness::App;
 use crate::harness::http::Request;
+use crate::harness::problem::assert_problem;
 
 /// Waits until there are so many objects beside the images.
 pub async fn settles_to(app: &App, objects: usize) {
@@ -61,8 +62,8 @@ async fn what_was_made_of_content_that_is_gone_meanwhile_goes_too() {
     assert_eq!(made(&app).await.len(), 2);
     assert_eq!(upload(&app, "a.png", &picture(300, 500, 0)).await, id);
     std::fs::remove_file(&held).unwrap();
-    let steps = processed(&app, &id).await;
-    assert_eq!(steps["thumb"]["result"]["height"], 500);
+    processed(&app, &id).await;
+    assert_eq!(results(&app, &id).await["thumb"]["height"], 500);
     settles_to(&app, 2).await;
     assert_eq!(variant(&app, &id, "thumb").await.status, 200);
 }
@@ -83,6 +84,28 @@ async fn a_process_without_workers_leaves_the_work_to_others() {
     let id = upload(&idle, "b.png", &picture(64, 48, 255)).await;
     processed(&idle, &id).await;
     assert!(at.elapsed() < Duration::from_secs(4), "{:?}", at.elapsed());
+}
+
+#[tokio::test]
+async fn a_process_of_workers_does_the_work_and_serves_nothing() {
+    let builder = App::builder().file(STEPS).minio().await.postgres().await;
+    let serving = builder.clone().set("CONSUMERS__WORKERS__ENABLED", "false").start().await;
+    let working = builder.set("CONSUMERS__WORKERS__ONLY", "true").start().await;
+    let id = upload(&serving, "a.png", &picture(640, 480, 255)).await;
+    assert_eq!(processed(&serving, &id).await["thumb"]["state"], "done");
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(Request::get(path).send(working.addr).await.status, 200, "{path}");
+    }
+    let image = Request::get(&format!("{}/{id}", super::IMAGES)).tenant("acme");
+    assert_problem(&image.send(working.addr).await, "service-not-found");
+    // Not even by a link that the others made.
+    let link = Request::get(&format!("{}/{id}/link", super::IMAGES)).tenant("acme");
+    assert_eq!(link.send(serving.addr).await.status, 200);
+    let linked = Request::get(&format!("/signed/acme/images/{id}?expires=1&signature=AA"));
+    assert_eq!(linked.send(working.addr).await.status, 404);
+    working.signal("TERM");
+    let mut working = working;
+    assert!(working.ended_within(std::time::Duration::from_secs(20)).await.success());
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What comes of the steps.
 
-use super::{IMAGES, both, made, picture, processed, record, upload, variant};
+use super::{IMAGES, both, made, picture, processed, record, results, upload, variant};
 use crate::events::{Stream, delete};
 use crate::harness::App;
 use crate::harness::http::Request;
@@ -12,9 +12,9 @@ async fn an_upload_gets_its_variants_and_what_is_seen_in_it() {
     for app in both().await {
         let id = upload(&app, "a.png", &picture(640, 480, 255)).await;
         let steps = processed(&app, &id).await;
-        let thumb = &steps["thumb"];
-        assert_eq!(thumb["state"], "done", "{steps}");
-        let result = &thumb["result"];
+        assert_eq!(steps["thumb"]["state"], "done", "{steps}");
+        let results = results(&app, &id).await;
+        let result = &results["thumb"];
         assert_eq!(result["contentType"], "image/webp");
         assert_eq!((&result["width"], &result["height"]), (&320.into(), &240.into()));
 
@@ -33,13 +33,13 @@ async fn an_upload_gets_its_variants_and_what_is_seen_in_it() {
         let avatar = variant(&app, &id, "avatar").await;
         assert_eq!(avatar.header("content-type").as_deref(), Some("image/jpeg"));
         assert_eq!(avatar.body[..3], [0xFF, 0xD8, 0xFF]);
-        let size = &steps["avatar"]["result"];
+        let size = &results["avatar"];
         assert_eq!((&size["width"], &size["height"]), (&64.into(), &64.into()));
 
-        let look = &steps["look"]["result"];
+        let look = &results["look"];
         assert!(look["thumbHash"].as_str().unwrap().len() > 10, "{look}");
         assert!(look["dominantColor"].as_str().unwrap().starts_with('#'), "{look}");
-        assert_eq!(steps["camera"]["result"], serde_json::json!({}));
+        assert_eq!(results["camera"], serde_json::json!({}));
         assert_eq!(made(&app).await.len(), 2);
     }
 }
@@ -134,8 +134,8 @@ async fn other_content_gets_other_variants_and_the_old_ones_go() {
         // Never the old one's for the new content.
         let between = variant(&app, &id, "thumb").await;
         assert!(between.status == 404 || between.body != old.body);
-        let steps = processed(&app, &id).await;
-        assert_eq!(steps["thumb"]["result"]["height"], 500, "never enlarged");
+        processed(&app, &id).await;
+        assert_eq!(results(&app, &id).await["thumb"]["height"], 500, "never enlarged");
         let new = variant(&app, &id, "thumb").await;
         assert_ne!(new.header("etag"), old.header("etag"));
         super::ends::settles_to(&app, 2).await;

@@ -1,8 +1,11 @@
 //! What is made of images after their upload.
 
+mod calls;
 mod ends;
+mod gates;
 mod making;
 mod settings;
+mod stripping;
 
 use std::time::{Duration, Instant};
 
@@ -68,6 +71,11 @@ async fn processed(app: &App, id: &str) -> Value {
         assert!(Instant::now() < until, "{processing}\n{}", app.log_text());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// What the record tells of what has come of the steps.
+async fn results(app: &App, id: &str) -> Value {
+    record(app, id).await["results"].clone()
 }
 
 /// What is there of this variant.

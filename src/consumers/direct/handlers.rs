@@ -83,7 +83,7 @@ pub async fn put(
     payload: web::Payload,
     direct: web::Data<DirectUploads>,
 ) -> Result<HttpResponse, Problem> {
-    let tenant = linked_tenant(&request)?;
+    let tenant = linked_tenant(&request, 2)?;
     let session = direct.permitted(&tenant, id(&request, 0)?, request.query_string()).await?;
     let sent_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     if sent_type != session.content_type.as_deref().map(str::as_bytes) {

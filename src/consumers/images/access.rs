@@ -57,6 +57,8 @@ pub struct Wish<'a> {
     pub range: Option<&'a [u8]>,
     /// Whether the bytes are wanted, or only what a GET would tell of them.
     pub with_body: bool,
+    /// Nothing but the content that this upload brought is wanted, held back or not.
+    pub upload: Option<Uuid>,
 }
 
 /// What a reader gets.
@@ -94,6 +96,21 @@ impl Images {
     /// [`records::Error::NotFound`]; or the database fails.
     pub async fn find(&self, tenant: &TenantId, id: Uuid) -> Result<Image, Error> {
         Ok(self.records.find(tenant, id).await?.ok_or(records::Error::NotFound)?)
+    }
+
+    /// The tenant's image of this id, if its content is not held back.
+    ///
+    /// # Errors
+    /// [`records::Error::NotFound`], [`Error::Quarantined`]; or the database fails.
+    pub async fn passed(&self, tenant: &TenantId, id: Uuid) -> Result<Image, Error> {
+        let image = self.find(tenant, id).await?;
+        if image.quarantined { Err(Error::Quarantined) } else { Ok(image) }
+    }
+
+    async fn wanted(&self, tenant: &TenantId, id: Uuid, wish: &Wish<'_>) -> Result<Image, Error> {
+        let Some(upload) = wish.upload else { return self.passed(tenant, id).await };
+        let image = self.find(tenant, id).await?;
+        if image.upload == upload { Ok(image) } else { Err(records::Error::NotFound.into()) }
     }
 
     /// The tenant's images, newest first.
@@ -137,7 +154,7 @@ impl Images {
     ) -> Result<Content, Error> {
         let mut failed_with: Option<Uuid> = None;
         for _ in 0..TRIES {
-            let image = self.find(tenant, id).await?;
+            let image = self.wanted(tenant, id, wish).await?;
             let range = match part(&image, wish)? {
                 Part::NotModified => return Ok(Content::NotModified(image)),
                 Part::Whole => None,
@@ -172,7 +189,7 @@ impl Images {
         wish: &Wish<'_>,
     ) -> Result<Content, Error> {
         for _ in 0..TRIES {
-            let image = self.find(tenant, id).await?;
+            let image = self.wanted(tenant, id, wish).await?;
             let result = self.records.result(&image, step).await?;
             let variant = result.and_then(|result| result.as_image(&image));
             let variant = variant.ok_or(Error::VariantMissing)?;

@@ -16,7 +16,6 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::{
@@ -33,7 +32,7 @@ use crate::{
         error::Error,
         handlers::{customer, id, linked_tenant},
         records::{self, Extent, Image, Usage},
-        steps::Steps,
+        steps::{Progress, Steps},
     },
     edge::{Labels, PublicBase},
     problem::{Kind, Problem},
@@ -71,28 +70,28 @@ pub async fn show(
     images: web::Data<Images>,
     steps: web::Data<Steps>,
 ) -> Result<HttpResponse, Problem> {
-    /// The record, and how far the steps are.
+    /// The record, how far the steps are, and what has come of them.
     #[derive(Serialize)]
     struct Told<'a> {
         #[serde(flatten)]
         record: WholeRecord<'a>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        processing: Option<Value>,
+        #[serde(flatten)]
+        progress: Option<Progress>,
     }
     let image = images.find(&tenant.0, id(&request, 0)?).await?;
-    let processing = steps.of(&image).await?;
+    let progress = steps.of(&image).await?;
     let conditions = Conditions::of(request.headers());
     match conditions.evaluate(Access::Read, Some(&validators(&image))) {
         // The tag is the content's: what the steps have come to since, it does not tell.
-        Outcome::NotModified if processing.is_none() => {
+        Outcome::NotModified if progress.is_none() => {
             Ok(answer(StatusCode::NOT_MODIFIED, &image).finish())
         }
         Outcome::Proceed | Outcome::NotModified => {
             let mut response = answer(StatusCode::OK, &image);
-            if processing.is_some() {
+            if progress.is_some() {
                 response.insert_header((CACHE_CONTROL, "private, no-cache"));
             }
-            Ok(response.json(Told { record: WholeRecord::of(&image), processing }))
+            Ok(response.json(Told { record: WholeRecord::of(&image), progress }))
         }
         Outcome::Failed => Err(Error::from(records::Error::Condition).into()),
     }
@@ -104,7 +103,7 @@ pub async fn download(
     tenant: Tenant,
     images: web::Data<Images>,
 ) -> Result<HttpResponse, Problem> {
-    content(&request, &tenant.0, id(&request, 1)?, &images).await
+    content(&request, &tenant.0, id(&request, 1)?, None, &images).await
 }
 
 /// `GET` or `HEAD /signed/{tenant}/images/{id}`: the bytes, for whoever holds the link.
@@ -113,9 +112,22 @@ pub async fn download_linked(
     images: web::Data<Images>,
     links: web::Data<Links>,
 ) -> Result<HttpResponse, Problem> {
-    let (tenant, id) = (linked_tenant(&request)?, id(&request, 0)?);
-    links.check(&tenant, id, request.query_string()).await?;
-    content(&request, &tenant, id, &images).await
+    let (tenant, id) = (linked_tenant(&request, 2)?, id(&request, 0)?);
+    links.check(&tenant, id, None, request.query_string()).await?;
+    content(&request, &tenant, id, None, &images).await
+}
+
+/// `GET` or `HEAD /signed/{tenant}/contents/{upload}/{id}`: the bytes that an upload has brought, held
+/// back or not, for the step's service that was given the link.
+pub async fn download_inspected(
+    request: HttpRequest,
+    images: web::Data<Images>,
+    links: web::Data<Links>,
+) -> Result<HttpResponse, Problem> {
+    let (upload, image) = (id(&request, 1)?, id(&request, 0)?);
+    let tenant = linked_tenant(&request, 3)?;
+    links.check(&tenant, image, Some(upload), request.query_string()).await?;
+    content(&request, &tenant, image, Some(upload), &images).await
 }
 
 /// `GET customer-images/images/{id}/link`: a link to the bytes, good for a while.
@@ -143,12 +155,14 @@ async fn content(
     request: &HttpRequest,
     tenant: &TenantId,
     id: Uuid,
+    upload: Option<Uuid>,
     images: &Images,
 ) -> Result<HttpResponse, Problem> {
     let wish = Wish {
         conditions: Conditions::of(request.headers()),
         range: range(request),
         with_body: request.method() != Method::HEAD,
+        upload,
     };
     let content = match variant(request.query_string())? {
         Some(step) => images.variant(tenant, id, &step, &wish).await?,

@@ -48,7 +48,7 @@ impl Links {
     /// this process.
     ///
     /// # Errors
-    /// [`super::super::records::Error::NotFound`]; or the store or the database fails.
+    /// [`super::super::records::Error::NotFound`], [`Error::Quarantined`]; or the store or the database fails.
     pub async fn make(
         &self,
         tenant: &TenantId,
@@ -56,8 +56,10 @@ impl Links {
         valid: Duration,
         base: &str,
     ) -> Result<Link, Error> {
-        let image = self.images.find(tenant, id).await?;
-        let Some(presigner) = self.images.storage().presigner() else {
+        let image = self.images.passed(tenant, id).await?;
+        // The store's own links would lead past the gates to whatever has the name later.
+        let presigner = self.images.storage().presigner();
+        let Some(presigner) = presigner.filter(|_| !self.images.records().holds_back()) else {
             let expires_at = SystemTime::now() + valid;
             let link = self.signer.link(Permit::Read, tenant, id, expires_at).await?;
             return Ok(Link { url: format!("{base}{link}"), expires_at });
@@ -71,12 +73,20 @@ impl Links {
         Ok(Link { url: signed.url, expires_at: signed.expires_at })
     }
 
-    /// Lets pass who holds a link of this process's own to this image.
+    /// Lets pass who holds a link of this process's own to this image, or to the content that an upload
+    /// brought.
     ///
     /// # Errors
     /// [`Error::LinkInvalid`].
-    pub async fn check(&self, tenant: &TenantId, id: Uuid, query: &str) -> Result<(), Error> {
-        self.signer.check(Permit::Read, tenant, id, query).await
+    pub async fn check(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+        upload: Option<Uuid>,
+        query: &str,
+    ) -> Result<(), Error> {
+        let permit = upload.map_or(Permit::Read, Permit::Inspect);
+        self.signer.check(permit, tenant, id, query).await
     }
 }
 

@@ -61,13 +61,19 @@ pub fn routes(config: &mut web::ServiceConfig) {
         );
 }
 
-/// Adds the resource that links of this process's own lead to. It expects [`Links`], too.
+/// Adds the resources that links of this process's own lead to. They expect [`Links`], too.
 pub fn signed_routes(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/signed/{tenant}/images/{id}")
             .route(web::get().to(handlers::download_linked))
             .route(web::head().to(handlers::download_linked))
             .route(web::method(Method::OPTIONS).to(crate::consumers::handlers::preflight))
+            .default_service(web::to(handlers::only_read)),
+    );
+    config.service(
+        web::resource("/signed/{tenant}/contents/{upload}/{id}")
+            .route(web::get().to(handlers::download_inspected))
+            .route(web::head().to(handlers::download_inspected))
             .default_service(web::to(handlers::only_read)),
     );
 }

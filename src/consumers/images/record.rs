@@ -18,6 +18,8 @@ pub struct Record<'a> {
     width: u32,
     height: u32,
     created_at: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    quarantined: bool,
 }
 
 /// The whole record.
@@ -45,6 +47,7 @@ impl<'a> Record<'a> {
             width: image.width,
             height: image.height,
             created_at: humantime::format_rfc3339_millis(image.created_at).to_string(),
+            quarantined: image.quarantined,
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Prospect {
 
 impl Prospect {
     /// The record of what the intent `id` has brought.
-    fn into_image(self, id: Uuid, stored: Stored) -> Image {
+    fn into_image(self, id: Uuid, stored: Stored, quarantined: bool) -> Image {
         let Self { tenant, key, new, old, written_at, .. } = self;
         let now = image::time(millis(written_at.unwrap_or_else(SystemTime::now)));
         Image {
@@ -52,6 +52,7 @@ impl Prospect {
             version: old.as_ref().map_or(1, |old| old.version + 1),
             created_at: old.as_ref().map_or(now, |old| old.created_at),
             updated_at: old.as_ref().map_or(now, |old| old.updated_at.max(now)),
+            quarantined,
         }
     }
 }
@@ -156,7 +157,7 @@ async fn complete(
     let grown = quota::difference(prospect.new.size, prospect.old.as_ref());
     let kind = prospect.kind;
     let change = if prospect.old.is_some() { Change::Replaced } else { Change::Created };
-    let image = prospect.into_image(id, stored);
+    let image = prospect.into_image(id, stored, records.holds_back());
     let batch = quota::settle(Batch::new(connection), &image.tenant, grown);
     let batch = records.tell(image::put(batch, &image), id, change, &image);
     let batch = if kind == Kind::Session { sessions::finish(batch, id) } else { batch };

@@ -9,8 +9,9 @@ use sqlx::{Row as _, any::AnyRow};
 use uuid::Uuid;
 
 use super::{
-    Extent, Records, Result,
+    Extent, Records, Result, StepResult,
     image::{self, Image, millis, signed},
+    results::keep,
 };
 use crate::{database::Batch, tenant::TenantId};
 
@@ -85,6 +86,11 @@ pub trait Follower: Send + Sync {
     fn forget(&self, batch: Batch, _tenant: &TenantId) -> Batch {
         batch
     }
+
+    /// Whether what is uploaded is to be held back until it lets that pass.
+    fn holds_back(&self) -> bool {
+        false
+    }
 }
 
 /// Adds the event `id` of a change of `image`, whose tenant's sums know of one event more already.
@@ -119,6 +125,31 @@ impl Records {
             .bind(image.id.to_string())
             .bind(image.upload.to_string());
         self.tell(batch, id, Change::Processed, image)
+    }
+
+    /// Writes down what has come of a step for the content that `image` has, if that is still its
+    /// content, tells of it, and does what `also` adds before.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn process(
+        &self,
+        image: Image,
+        result: StepResult,
+        also: impl Fn(Batch) -> Batch + Send + Sync + 'static,
+    ) -> Result<()> {
+        let (records, event, tenant) = (self.clone(), Uuid::now_v7(), image.tenant.clone());
+        let written = self.write(move |connection| {
+            Box::pin(async move {
+                let batch = also(Batch::new(connection));
+                let batch = keep(batch, &image, std::slice::from_ref(&result));
+                records.tell_processed(batch, event, &image).run(connection).await?;
+                Ok(())
+            })
+        });
+        written.await?;
+        self.told(&tenant);
+        Ok(())
     }
 
     /// Adds the event of a change and what is to follow it, see [`tell`].

@@ -16,7 +16,7 @@ use crate::{
 macro_rules! columns {
     () => {
         "id, tenant, customer, stored_name, display_name, content_type, size, sha256, width, \
-         height, object_etag, upload, version, created_at, updated_at"
+         height, object_etag, upload, version, created_at, updated_at, quarantined"
     };
 }
 pub(super) use columns;
@@ -26,7 +26,8 @@ macro_rules! columns_of_images {
     () => {
         "images.id, images.tenant, images.customer, images.stored_name, images.display_name, \
          images.content_type, images.size, images.sha256, images.width, images.height, \
-         images.object_etag, images.upload, images.version, images.created_at, images.updated_at"
+         images.object_etag, images.upload, images.version, images.created_at, images.updated_at, \
+         images.quarantined"
     };
 }
 pub(super) use columns_of_images;
@@ -64,6 +65,8 @@ pub struct Image {
     pub created_at: SystemTime,
     /// When this content was stored.
     pub updated_at: SystemTime,
+    /// Whether its content is held back, until the gates among its steps let it pass.
+    pub quarantined: bool,
 }
 
 impl Image {
@@ -90,6 +93,7 @@ impl Image {
             version: number(row, "version")?,
             created_at: time(row.try_get("created_at")?),
             updated_at: time(row.try_get("updated_at")?),
+            quarantined: row.try_get::<i64, _>("quarantined")? != 0,
         })
     }
 }
@@ -152,11 +156,12 @@ pub(super) fn put(batch: Batch, image: &Image) -> Batch {
     const SQL: &str = concat!(
         "INSERT INTO images (",
         columns!(),
-        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
+        ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) \
          ON CONFLICT (id) DO UPDATE SET display_name = excluded.display_name, \
          content_type = excluded.content_type, size = excluded.size, sha256 = excluded.sha256, \
          width = excluded.width, height = excluded.height, object_etag = excluded.object_etag, \
-         upload = excluded.upload, version = excluded.version, updated_at = excluded.updated_at"
+         upload = excluded.upload, version = excluded.version, updated_at = excluded.updated_at, \
+         quarantined = excluded.quarantined"
     );
     batch
         .statement(SQL)
@@ -175,4 +180,5 @@ pub(super) fn put(batch: Batch, image: &Image) -> Batch {
         .bind(signed(image.version))
         .bind(millis(image.created_at))
         .bind(millis(image.updated_at))
+        .bind(i64::from(image.quarantined))
 }

@@ -48,8 +48,8 @@ pub use names::Turn;
 pub use quota::{OwnLimit, OwnQuotas, Quotas, Usage};
 pub use reconciler::{Reconciler, Settling};
 pub use results::{
-    CLEAR, QUEUE, StepResult, VARIANTS, forget as forget_results, keep as keep_results,
-    key as made_key,
+    CLEAR, QUEUE, StepResult, VARIANTS, await_gates, forget as forget_results,
+    keep as keep_results, key as made_key,
 };
 pub use sessions::{Finished, STAGING, Session, Way, staging};
 
@@ -88,6 +88,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "results",
         sqlite: include_str!("migrations/0006_results.sqlite.sql"),
         postgres: include_str!("migrations/0006_results.postgres.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "quarantine",
+        sqlite: include_str!("migrations/0007_quarantine.sql"),
+        postgres: include_str!("migrations/0007_quarantine.sql"),
     },
 ];
 
@@ -128,6 +134,11 @@ impl Records {
             listeners: Listeners::default(),
             followers,
         }))
+    }
+
+    /// Whether the content of images is held back after their upload, until somebody lets it pass.
+    pub fn holds_back(&self) -> bool {
+        self.0.followers.iter().any(|follower| follower.holds_back())
     }
 
     /// Lets the reconciler look for what is left over.

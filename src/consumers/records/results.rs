@@ -26,6 +26,8 @@ pub struct StepResult {
     pub object: Option<(Uuid, String)>,
     /// What is told of it, or why nothing came of it: a sentence.
     pub output: std::result::Result<Value, String>,
+    /// Whether it lets the image pass; of a gate only.
+    pub passed: Option<bool>,
 }
 
 /// What all objects have before their tenant's id that were made of images. No tenant's id begins so.
@@ -72,21 +74,23 @@ impl StepResult {
             Some(text) => Ok(serde_json::from_str(&text).map_err(|e| unreadable("output", e))?),
             None => Err(row.try_get::<Option<String>, _>("error")?.unwrap_or_default()),
         };
-        Ok(Self { step: row.try_get("step")?, object, output })
+        let passed = row.try_get::<Option<i64>, _>("passed")?.map(|passed| passed != 0);
+        Ok(Self { step: row.try_get("step")?, object, output, passed })
     }
 }
 
 /// Adds what is to be done when the content of the image of this id is gone: jobs remove what was
-/// made of it.
-pub fn forget(batch: Batch, id: Uuid) -> Batch {
-    const FORGET: &str = "DELETE FROM results WHERE image = $1";
+/// made of it. What was foretold of the content that `upload` has brought in its place stays.
+pub fn forget(batch: Batch, id: Uuid, upload: Option<Uuid>) -> Batch {
+    const FORGET: &str = "DELETE FROM results WHERE image = $1 AND upload <> $2";
+    let upload = upload.map(|upload| upload.to_string()).unwrap_or_default();
     let rows = format!(
         "SELECT results.object || ':clear' AS id, '{QUEUE}' AS queue, results.tenant AS tenant, \
          results.image AS subject, '{CLEAR}' AS kind, results.object AS payload FROM results \
          WHERE results.image = $1 AND results.object IS NOT NULL"
     );
     let batch = jobs::add_each(batch, &rows).bind(id.to_string());
-    batch.statement(FORGET).bind(id.to_string())
+    batch.statement(FORGET).bind(id.to_string()).bind(upload)
 }
 
 /// Adds what has come of all steps for the content that `image` has. If it has other content by then, or is
@@ -95,11 +99,16 @@ pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
     // Who changes an image of the tenant's has this row before all others, and until the end.
     const HOLD: &str = "UPDATE usage SET events = events WHERE tenant = $1";
     const KEEP: &str = "\
-        INSERT INTO results (image, step, tenant, upload, object, object_etag, output, error, finished_at) \
-        SELECT images.id, $3, images.tenant, images.upload, $4, $5, $6, $7, CAST($8 AS BIGINT) FROM images \
+        INSERT INTO results (image, step, tenant, upload, object, object_etag, output, error, finished_at, \
+        passed) SELECT images.id, $3, images.tenant, images.upload, $4, $5, $6, $7, CAST($8 AS BIGINT), \
+        CAST($9 AS BIGINT) FROM images \
         WHERE images.id = $1 AND images.upload = $2 ON CONFLICT (image, step) DO UPDATE SET \
         upload = excluded.upload, object = excluded.object, object_etag = excluded.object_etag, \
-        output = excluded.output, error = excluded.error, finished_at = excluded.finished_at";
+        output = excluded.output, error = excluded.error, finished_at = excluded.finished_at, \
+        passed = excluded.passed";
+    const RELEASE: &str = "\
+        UPDATE images SET quarantined = 0 WHERE id = $1 AND upload = $2 AND NOT EXISTS \
+        (SELECT 1 FROM results WHERE image = $1 AND upload = $2 AND passed = 0)";
     let (tenant, id) = (image.tenant.as_str().to_owned(), image.id.to_string());
     let upload = image.upload.to_string();
     let mut batch = batch.statement(HOLD).bind(tenant.clone());
@@ -115,7 +124,8 @@ pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
             .bind(etag)
             .bind(result.output.as_ref().ok().map(Value::to_string))
             .bind(result.output.as_ref().err().cloned())
-            .bind(millis(SystemTime::now()));
+            .bind(millis(SystemTime::now()))
+            .bind(result.passed.map(i64::from));
         if let Some(object) = object {
             let rows = format!(
                 "SELECT CAST($1 AS TEXT) || ':clear' AS id, '{QUEUE}' AS queue, CAST($2 AS TEXT) AS tenant, \
@@ -129,16 +139,74 @@ pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
                 .bind(upload.clone());
         }
     }
+    if results.iter().any(|result| result.passed == Some(true)) {
+        batch = batch.statement(RELEASE).bind(id).bind(upload);
+    }
     batch
 }
 
+/// Adds that the content that `image` has is held back until these gates have let it pass.
+pub fn await_gates<'a>(batch: Batch, image: &Image, gates: impl Iterator<Item = &'a str>) -> Batch {
+    const AWAIT: &str = "\
+        INSERT INTO results (image, step, tenant, upload, finished_at, passed) \
+        VALUES ($1, $2, $3, $4, 0, 0)";
+    gates.fold(batch, |batch, gate| {
+        batch
+            .statement(AWAIT)
+            .bind(image.id.to_string())
+            .bind(gate.to_owned())
+            .bind(image.tenant.as_str().to_owned())
+            .bind(image.upload.to_string())
+    })
+}
+
 impl Records {
+    /// Writes down what is to be told of steps once the image has the content of this upload, which
+    /// replaces what `image` has now. They have made no objects.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn foretell(
+        &self,
+        image: &Image,
+        upload: Uuid,
+        results: Vec<StepResult>,
+    ) -> Result<()> {
+        const FORETELL: &str = "\
+            INSERT INTO results (image, step, tenant, upload, output, error, finished_at) \
+            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (image, step) DO UPDATE SET \
+            upload = excluded.upload, output = excluded.output, error = excluded.error, \
+            finished_at = excluded.finished_at";
+        let (id, tenant) = (image.id.to_string(), image.tenant.as_str().to_owned());
+        self.write(move |connection| {
+            Box::pin(async move {
+                let batch = results.into_iter().fold(Batch::new(connection), |batch, result| {
+                    let (output, error) =
+                        (result.output.as_ref().ok(), result.output.as_ref().err());
+                    batch
+                        .statement(FORETELL)
+                        .bind(id.clone())
+                        .bind(result.step.clone())
+                        .bind(tenant.clone())
+                        .bind(upload.to_string())
+                        .bind(output.map(Value::to_string))
+                        .bind(error.cloned())
+                        .bind(millis(SystemTime::now()))
+                });
+                batch.run(connection).await?;
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// What has come of the steps for the content that this image has.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn results(&self, image: &Image) -> Result<Vec<StepResult>> {
-        const SQL: &str = "SELECT * FROM results WHERE image = $1 AND upload = $2 ORDER BY step";
+        const SQL: &str = "SELECT * FROM results WHERE image = $1 AND upload = $2 \
+            AND finished_at > 0 ORDER BY step";
         let (id, upload) = (image.id.to_string(), image.upload.to_string());
         self.read(move |connection| {
             Box::pin(async move {
@@ -154,7 +222,8 @@ impl Records {
     /// # Errors
     /// When the database fails.
     pub async fn result(&self, image: &Image, step: &str) -> Result<Option<StepResult>> {
-        const SQL: &str = "SELECT * FROM results WHERE image = $1 AND step = $2 AND upload = $3";
+        const SQL: &str = "SELECT * FROM results WHERE image = $1 AND step = $2 AND upload = $3 \
+            AND finished_at > 0";
         let (id, upload, step) = (image.id.to_string(), image.upload.to_string(), step.to_owned());
         self.read(move |connection| {
             Box::pin(async move {

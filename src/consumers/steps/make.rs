@@ -21,13 +21,47 @@ pub struct Run {
     pub made: Result<Made, String>,
 }
 
+/// What all steps have come to.
+pub enum Outcome {
+    /// These have run.
+    Ran(Vec<Run>),
+    /// The image is to be rewritten first, which the others are to run on: its bytes, and what has come of
+    /// the steps for which it is too late then.
+    Rewritten(Vec<u8>, Vec<Run>),
+}
+
 /// What each of these steps makes of an image, or why nothing comes of it.
 ///
 /// # Errors
 /// When a library fails where the image gave no reason to: it may succeed another time.
-pub fn make(bytes: &[u8], steps: &[Step], limits: &Limits) -> Result<Vec<Run>, imaging::Error> {
+pub fn make(bytes: &[u8], steps: &[Step], limits: &Limits) -> Result<Outcome, imaging::Error> {
+    let strip = steps.iter().find(|step| step.make == Make::StripMetadata);
+    let Some(strip) = strip else { return Ok(Outcome::Ran(run(bytes, steps, limits)?)) };
+    let removed = match imaging::strip_metadata(bytes) {
+        Ok(Some(stripped)) => {
+            let removed = stripped_of(bytes.len().saturating_sub(stripped.len()));
+            let mut runs = vec![Run { step: strip.name.clone(), made: Ok(removed) }];
+            for step in steps {
+                if let Make::Exif { gps } = step.make {
+                    let made = Ok(Made::Told(told(imaging::exif(bytes), gps)));
+                    runs.push(Run { step: step.name.clone(), made });
+                }
+            }
+            return Ok(Outcome::Rewritten(stripped, runs));
+        }
+        Ok(None) => Ok(stripped_of(0)),
+        Err(error) => Err(of_image(error)?),
+    };
+    let mut runs = run(bytes, steps, limits)?;
+    runs.push(Run { step: strip.name.clone(), made: removed });
+    Ok(Outcome::Ran(runs))
+}
+
+/// The same where the image stays as it is.
+fn run(bytes: &[u8], steps: &[Step], limits: &Limits) -> Result<Vec<Run>, imaging::Error> {
     let specs: Vec<Spec> = steps.iter().filter_map(|step| step.make.spec().cloned()).collect();
-    let needs_pixels = steps.iter().any(|step| !matches!(step.make, Make::Exif { .. }));
+    let needs_pixels =
+        steps.iter().any(|step| matches!(step.make, Make::Variant(_) | Make::Placeholder));
     // One decode for all that need one; where none does, nobody looks at what comes of it.
     let picture = match needs_pixels.then(|| imaging::decode(bytes, &specs, limits)) {
         Some(Ok(picture)) => Ok(picture),
@@ -37,6 +71,7 @@ pub fn make(bytes: &[u8], steps: &[Step], limits: &Limits) -> Result<Vec<Run>, i
     let (mut held, mut runs) = (0, Vec::with_capacity(steps.len()));
     for step in steps {
         let made = match (&step.make, &picture) {
+            (Make::StripMetadata, _) => continue,
             (Make::Exif { gps }, _) => Ok(Made::Told(told(imaging::exif(bytes), *gps))),
             (_, Err(why)) => Err(why.clone()),
             (Make::Placeholder, Ok(picture)) => match picture.look() {
@@ -66,6 +101,10 @@ pub fn make(bytes: &[u8], steps: &[Step], limits: &Limits) -> Result<Vec<Run>, i
 /// What it is not at fault of, and may succeed another time.
 fn of_image(error: imaging::Error) -> Result<String, imaging::Error> {
     if error.is_internal() { Err(error) } else { Ok(error.to_string()) }
+}
+
+fn stripped_of(bytes: usize) -> Made {
+    Made::Told(json!({ "removed": bytes }))
 }
 
 fn seen(look: &Look) -> Value {

@@ -1,84 +1,124 @@
 //! What is made of each image after its upload: variants, a placeholder, what its camera wrote down.
 //!
-//! An upload is answered at once. Its record's transaction adds a job ([`Follow`]); a worker reads the
-//! image, makes all that the settings ask for from one decode, on a thread that may block
+//! An upload is answered at once. Its record's transaction adds jobs ([`Follow`]). For one of them a worker reads
+//! the image, makes all that the settings ask for from one decode, on a thread that may block
 //! ([`make`]), stores the variants and writes down what has come of each step
-//! ([`records::StepResult`]). Results are of one upload: those of content that was replaced meanwhile
+//! ([`records::StepResult`]). The others ask services outside ([`call`]), which may hold the image back. Results are of one upload: those of content that was replaced meanwhile
 //! are not written, and never told.
 
+mod call;
+mod handlers;
 mod make;
 mod settings;
 mod work;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use actix_web::web;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-pub use settings::{Step, StepsSettings};
+pub use call::{CALLS, Caller};
+pub use settings::StepsSettings;
 pub use work::Maker;
 
 use super::{
     error::Error,
-    records::{self, Change, Follower, Image, QUEUE, Records},
+    records::{self, Change, Follower, Image, QUEUE, Records, StepResult},
+    signed::{Permit, Signer},
 };
 use crate::{
     database::Batch,
-    jobs::{self, Jobs, Listed, NewJob, State},
+    jobs::{self, Jobs, NewJob, State},
     tenant::TenantId,
 };
+use settings::{Call, Step};
 
-/// The kind of a job that runs the steps.
+/// The kind of a job that runs this process's own steps.
 const MAKE: &str = "make";
+
+/// Adds the resource that services answer at later. It expects [`Steps`] among the app's data.
+pub fn signed_routes(config: &mut web::ServiceConfig) {
+    config.service(
+        web::resource("/signed/{tenant}/steps/{step}/{upload}/{id}")
+            .route(web::post().to(handlers::answer))
+            .default_service(web::to(super::handlers::only_post)),
+    );
+}
 
 /// Adds to each change of an image what makes sure that the steps follow it.
 pub struct Follow {
     /// What wakes the workers.
     jobs: Jobs,
-    /// Whether there are any steps.
-    are_any: bool,
+    /// Whether this process's kind has steps of its own to carry out.
+    makes: bool,
+    /// Whether originals are rewritten: what comes of that is what services are asked about.
+    strips: bool,
+    calls: Vec<Call>,
 }
 
 impl Follow {
     /// Changes are followed by these steps, if any, as jobs of `jobs`.
-    pub fn new(jobs: Jobs, steps: &[Step]) -> Self {
-        Self { jobs, are_any: !steps.is_empty() }
+    pub fn new(jobs: Jobs, settings: &StepsSettings) -> Self {
+        let (makes, strips) = (!settings.own().is_empty(), settings.strip());
+        Self { jobs, makes, strips, calls: settings.calls() }
     }
 
-    /// Adds the job that runs the steps, if there are any, on the content that `image` has.
-    fn make(&self, batch: Batch, image: &Image) -> Batch {
-        if !self.are_any {
-            return batch;
+    /// Adds the jobs that run the steps, if there are any, on the content that `image` has.
+    fn run(&self, batch: Batch, image: &Image) -> Batch {
+        let gates = self.calls.iter().filter(|call| call.gate).map(|call| call.name.as_str());
+        let mut batch = records::await_gates(batch, image, gates);
+        if self.makes {
+            batch = add(batch, image, None);
         }
-        let (upload, subject) = (image.upload.to_string(), image.id.to_string());
-        let job = NewJob {
-            id: &job_id(image),
-            queue: QUEUE,
-            tenant: image.tenant.as_str(),
-            subject: &subject,
-            kind: MAKE,
-            payload: &upload,
-            after: Duration::ZERO,
-        };
-        jobs::add(batch, &job)
+        if self.strips { batch } else { add_calls(batch, image, &self.calls) }
     }
+}
+
+/// Adds the jobs that ask services about the content that `image` has.
+fn add_calls(batch: Batch, image: &Image, calls: &[Call]) -> Batch {
+    calls.iter().fold(batch, |batch, call| add(batch, image, Some(&call.name)))
+}
+
+/// Adds the job for a call about the content that `image` has, or for all that is made here.
+fn add(batch: Batch, image: &Image, call: Option<&str>) -> Batch {
+    let job = NewJob {
+        id: &job_id(image, call),
+        queue: if call.is_some() { CALLS } else { QUEUE },
+        tenant: image.tenant.as_str(),
+        subject: &image.id.to_string(),
+        kind: call.unwrap_or(MAKE),
+        payload: &image.upload.to_string(),
+        after: Duration::ZERO,
+    };
+    jobs::add(batch, &job)
 }
 
 impl Follower for Follow {
     fn follow(&self, batch: Batch, _: Uuid, change: Change, image: &Image) -> Batch {
         match change {
             Change::Processed => batch,
-            Change::Created => self.make(batch, image),
-            Change::Replaced => self.make(records::forget_results(batch, image.id), image),
-            Change::Deleted => records::forget_results(batch, image.id),
+            Change::Created => self.run(batch, image),
+            Change::Replaced => {
+                self.run(records::forget_results(batch, image.id, Some(image.upload)), image)
+            }
+            Change::Deleted => records::forget_results(batch, image.id, None),
         }
     }
 
     fn wake(&self, _: &TenantId) {
         // Without steps there may only be something to remove, which has time.
-        if self.are_any {
+        if self.makes {
             self.jobs.wake(QUEUE);
         }
+        if !self.calls.is_empty() {
+            self.jobs.wake(CALLS);
+        }
+    }
+
+    fn holds_back(&self) -> bool {
+        self.calls.iter().any(|call| call.gate)
     }
 }
 
@@ -86,61 +126,143 @@ impl Follower for Follow {
 pub struct Steps {
     records: Records,
     jobs: Jobs,
-    names: Vec<String>,
+    signer: Arc<Signer>,
+    /// Those that this process's kind carries out itself.
+    own: Vec<Step>,
+    strips: bool,
+    calls: Vec<Call>,
+}
+
+/// How far each step is with the content that an image has, and what has come of it.
+#[derive(Serialize)]
+pub struct Progress {
+    processing: Map<String, Value>,
+    results: Map<String, Value>,
 }
 
 impl Steps {
-    /// The steps of these names, as `records` and `jobs` know of them.
-    pub fn new(records: Records, jobs: Jobs, steps: &[Step]) -> Self {
-        Self { records, jobs, names: steps.iter().map(|step| step.name.clone()).collect() }
+    /// These steps, as `records` and `jobs` know of them. Services answer by links that `signer` signed.
+    pub fn new(
+        records: Records,
+        jobs: Jobs,
+        signer: Arc<Signer>,
+        settings: &StepsSettings,
+    ) -> Self {
+        let (own, strips) = (settings.own(), settings.strip());
+        Self { records, jobs, signer, own, strips, calls: settings.calls() }
     }
 
     /// How far each step is with the content that this image has; none where there are no steps.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn of(&self, image: &Image) -> Result<Option<Value>, Error> {
-        if self.names.is_empty() {
+    pub async fn of(&self, image: &Image) -> Result<Option<Progress>, Error> {
+        if self.own.is_empty() && self.calls.is_empty() {
             return Ok(None);
         }
-        // The job first: it is there until there are results.
-        let job = self.jobs.find(&job_id(image)).await.map_err(records::Error::from)?;
-        let results = self.records.results(image).await?;
-        let mut told: Map<String, Value> =
-            results.into_iter().map(|result| (result.step, state(result.output))).collect();
-        for name in &self.names {
-            told.entry(name).or_insert_with(|| waiting(job.as_ref()));
+        // The jobs first: they are there until there are results.
+        let mut waits = Map::new();
+        if !self.own.is_empty() {
+            let told = self.waiting(image, None).await?;
+            waits.extend(self.own.iter().map(|step| (step.name.clone(), told.clone())));
         }
-        Ok(Some(told.into()))
-    }
-}
-
-/// What is told of a step that has run.
-fn state(output: Result<Value, String>) -> Value {
-    match output {
-        Ok(output) => json!({ "state": "done", "result": output }),
-        Err(error) => json!({ "state": "failed", "error": error }),
-    }
-}
-
-/// What is told of a step that has not, by its job.
-fn waiting(job: Option<&Listed>) -> Value {
-    match job {
-        // It was set up after the image was stored.
-        None => json!({ "state": "skipped" }),
-        Some(job) => {
-            let state = match job.state {
-                State::Waiting => "pending",
-                State::Running => "running",
-                State::Dead => "failed",
+        for call in &self.calls {
+            waits.insert(call.name.clone(), self.waiting(image, Some(&call.name)).await?);
+        }
+        let mut progress = Progress { processing: waits, results: Map::new() };
+        for StepResult { step, output, .. } in self.records.results(image).await? {
+            let state = match output {
+                Ok(output) => {
+                    progress.results.insert(step.clone(), output);
+                    json!({ "state": "done" })
+                }
+                Err(error) => json!({ "state": "failed", "error": error }),
             };
-            // What went wrong is the operator's to know.
-            json!({ "state": state, "attempts": job.attempts })
+            progress.processing.insert(step, state);
         }
+        Ok(Some(progress))
+    }
+
+    /// What is told of a step that has not run yet, by its job.
+    async fn waiting(&self, image: &Image, call: Option<&str>) -> Result<Value, Error> {
+        let find = async |call| {
+            let job = self.jobs.find(&job_id(image, call)).await;
+            job.map_err(|error| Error::from(records::Error::from(error)))
+        };
+        Ok(match find(call).await? {
+            // It is asked about what comes of the rewriting.
+            None if call.is_some() && self.strips && find(None).await?.is_some() => {
+                json!({ "state": "pending", "attempts": 0 })
+            }
+            // It was set up after the image was stored.
+            None => json!({ "state": "skipped" }),
+            Some(job) => {
+                let state = match job.state {
+                    State::Waiting => "pending",
+                    State::Running => "running",
+                    State::Dead => "failed",
+                };
+                // What went wrong is the operator's to know.
+                json!({ "state": state, "attempts": job.attempts })
+            }
+        })
+    }
+
+    /// The call of this name, for whose answer about the content that `upload` brought somebody holds a
+    /// link with this query.
+    ///
+    /// # Errors
+    /// [`Error::LinkInvalid`]; [`records::Error::NotFound`] when there is no such step any more; or the
+    /// database fails.
+    pub async fn called(
+        &self,
+        tenant: &TenantId,
+        (image, upload): (Uuid, Uuid),
+        step: &str,
+        query: &str,
+    ) -> Result<&Call, Error> {
+        self.signer.check(Permit::Answer(step, upload), tenant, image, query).await?;
+        let call = self.calls.iter().find(|call| call.name == step);
+        Ok(call.ok_or(records::Error::NotFound)?)
+    }
+
+    /// Keeps what the service of `call` answers later, unless there is an answer.
+    ///
+    /// # Errors
+    /// [`Error::AnswerInvalid`]; [`records::Error::NotFound`] when the image is gone or has other content;
+    /// or the database fails.
+    pub async fn answer(
+        &self,
+        tenant: &TenantId,
+        (id, upload): (Uuid, Uuid),
+        call: &Call,
+        body: &[u8],
+    ) -> Result<(), Error> {
+        let wrong = |_| Error::AnswerInvalid("The answer is no JSON.");
+        let answer = call::answered(body).map_err(wrong)?;
+        if !call::passes(call, &answer) {
+            return Err(Error::AnswerInvalid(
+                "The step is a gate: \"pass\" must be true or false in its answer.",
+            ));
+        }
+        let image = self.records.find(tenant, id).await?;
+        let image = image.filter(|image| image.upload == upload);
+        let image = image.ok_or(records::Error::NotFound)?;
+        if self.records.result(&image, &call.name).await?.is_some() {
+            return Ok(());
+        }
+        let job = job_id(&image, Some(&call.name));
+        let result = call::result(call, Ok(answer));
+        // The job first, as whoever ends it does.
+        let written = self.records.process(image, result, move |batch| jobs::remove(batch, &job));
+        Ok(written.await?)
     }
 }
 
-/// The job that runs the steps on the content that `image` has.
-fn job_id(image: &Image) -> String {
-    format!("{}:{MAKE}", image.upload)
+/// The job that runs a call on the content that `image` has, or all that is made here.
+fn job_id(image: &Image, call: Option<&str>) -> String {
+    match call {
+        None => format!("{}:{MAKE}", image.upload),
+        Some(name) => format!("{}:call:{name}", image.upload),
+    }
 }

@@ -1,17 +1,25 @@
 //! `[consumers.steps.{name}]`: what is made of each image after its upload.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use http::{Uri, uri::Scheme};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     imaging::{Fit, Format, Spec},
-    settings::Invalid,
+    outbound::SigningSecret,
+    settings::{Invalid, Secret, text},
 };
 
 /// The largest side of a variant, in pixels.
 const LARGEST: u32 = 8192;
 const QUALITY: u8 = 80;
+/// How long a request to a step's service may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the links that it gets are good.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15 * 60);
+/// The longest that either may be.
+const LONGEST: Duration = Duration::from_secs(60 * 60);
 
 /// The steps, by name.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -42,6 +50,22 @@ pub struct StepSettings {
     /// Whether the place where it was taken is kept; of exif.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gps: Option<bool>,
+    /// The service that is asked; of http.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// What requests to it are signed with; of http.
+    #[serde(skip_serializing)]
+    pub secret: Option<Secret>,
+    /// Whether images are held back until it lets them pass; of http.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gate: Option<bool>,
+    /// How long a request may take; of http.
+    #[serde(with = "text", skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// How long the links in a request are good, and so how long an answer may take that comes later;
+    /// of http.
+    #[serde(with = "text", skip_serializing_if = "Option::is_none")]
+    pub answer_within: Option<Duration>,
 }
 
 /// What a step makes.
@@ -55,6 +79,11 @@ pub enum Kind {
     Placeholder,
     /// What the camera wrote down.
     Exif,
+    /// The image itself without metadata.
+    #[serde(rename = "strip_metadata")]
+    StripMetadata,
+    /// Whatever a service outside says of the image.
+    Http,
 }
 
 /// See [`Fit`].
@@ -81,7 +110,19 @@ pub enum FormatSetting {
     Png,
 }
 
-/// A step as it is carried out.
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Variant => "variant",
+            Self::Placeholder => "placeholder",
+            Self::Exif => "exif",
+            Self::StripMetadata => "strip_metadata",
+            Self::Http => "http",
+        }
+    }
+}
+
+/// A step that this process carries out itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// What it is called.
@@ -102,6 +143,25 @@ pub enum Make {
         /// Whether the place is kept.
         gps: bool,
     },
+    /// The image itself without metadata, in the original's place.
+    StripMetadata,
+}
+
+/// A step that a service outside carries out.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What it is called.
+    pub name: String,
+    /// The service.
+    pub url: Uri,
+    /// What requests are signed with.
+    pub secret: SigningSecret,
+    /// Whether images are held back until it lets them pass.
+    pub gate: bool,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// How long the links in a request are good.
+    pub answer_within: Duration,
 }
 
 impl Make {
@@ -109,7 +169,7 @@ impl Make {
     pub fn spec(&self) -> Option<&Spec> {
         match self {
             Self::Variant(spec) => Some(spec),
-            Self::Placeholder | Self::Exif { .. } => None,
+            Self::Placeholder | Self::Exif { .. } | Self::StripMetadata => None,
         }
     }
 }
@@ -120,12 +180,34 @@ impl StepsSettings {
     /// # Errors
     /// The first key that is wrong.
     pub fn validate(&self) -> Result<(), Invalid> {
-        self.0.iter().try_for_each(|(name, step)| step.validate(name))
+        self.0.iter().try_for_each(|(name, step)| step.validate(name))?;
+        let mut strips = self.0.iter().filter(|(_, step)| step.kind == Kind::StripMetadata);
+        match strips.nth(1) {
+            Some((name, _)) => Err(Invalid::new(
+                format!("consumers.steps.{name}"),
+                "strips metadata a second time; leave it out",
+            )),
+            None => Ok(()),
+        }
     }
 
-    /// The steps, in the order of their names.
-    pub fn build(&self) -> Vec<Step> {
-        self.0.iter().map(|(name, step)| Step { name: name.clone(), make: step.build() }).collect()
+    /// Whether originals are rewritten without metadata.
+    pub fn strip(&self) -> bool {
+        self.0.values().any(|step| step.kind == Kind::StripMetadata)
+    }
+
+    /// The steps that this process carries out itself, in the order of their names.
+    pub fn own(&self) -> Vec<Step> {
+        let steps = self
+            .0
+            .iter()
+            .filter_map(|(name, step)| Some(Step { name: name.clone(), make: step.make()? }));
+        steps.collect()
+    }
+
+    /// Those that services outside carry out, in the order of their names.
+    pub fn calls(&self) -> Vec<Call> {
+        self.0.iter().filter_map(|(name, step)| step.call(name)).collect()
     }
 }
 
@@ -140,16 +222,20 @@ impl StepSettings {
                 "is no step's name; use 1 to 32 small letters, digits, '-' and '_'",
             ));
         }
-        let foreign = self.foreign();
-        if let Some((field, of)) = foreign {
+        if let Some((field, of)) = self.foreign() {
             return Err(Invalid::new(
                 key(&format!(".{field}")),
-                format!("is of steps of the kind \"{of}\" only; leave it out"),
+                format!("is of steps of the kind \"{}\" only; leave it out", of.as_str()),
             ));
         }
-        if self.kind != Kind::Variant {
-            return Ok(());
+        match self.kind {
+            Kind::Variant => self.validate_variant(key),
+            Kind::Http => self.validate_call(key),
+            Kind::Placeholder | Kind::Exif | Kind::StripMetadata => Ok(()),
         }
+    }
+
+    fn validate_variant(&self, key: impl Fn(&str) -> String) -> Result<(), Invalid> {
         for (field, side) in [(".width", self.width), (".height", self.height)] {
             if side.is_some_and(|side| !(1..=LARGEST).contains(&side)) {
                 return Err(Invalid::new(key(field), format!("must be 1 to {LARGEST} pixels")));
@@ -168,26 +254,63 @@ impl StepSettings {
         Ok(())
     }
 
-    /// A key that steps of this kind do not know, and the kind that does.
-    fn foreign(&self) -> Option<(&'static str, &'static str)> {
-        let of_variants = [
-            ("width", self.width.is_some()),
-            ("height", self.height.is_some()),
-            ("fit", self.fit.is_some()),
-            ("format", self.format.is_some()),
-            ("quality", self.quality.is_some()),
-        ];
-        let of_variants =
-            of_variants.into_iter().map(|(field, set)| (field, set, Kind::Variant, "variant"));
-        let gps = ("gps", self.gps.is_some(), Kind::Exif, "exif");
-        let mut all = of_variants.chain([gps]);
-        all.find(|(_, set, kind, _)| *set && *kind != self.kind)
-            .map(|(field, _, _, of)| (field, of))
+    fn validate_call(&self, key: impl Fn(&str) -> String) -> Result<(), Invalid> {
+        if service(self.url.as_deref()).is_none() {
+            return Err(Invalid::new(
+                key(".url"),
+                "must be where the step's service is, such as \"http://labels:8000/\"",
+            ));
+        }
+        if self.secret.as_ref().and_then(|secret| SigningSecret::parse(secret.expose())).is_none() {
+            return Err(Invalid::new(
+                key(".secret"),
+                "must be \"whsec_\" and 24 to 64 random bytes in Base64, which requests are signed with; \
+                 `echo whsec_$(openssl rand -base64 32)` makes one",
+            ));
+        }
+        for (field, time) in [(".timeout", self.timeout), (".answer_within", self.answer_within)] {
+            if time.is_some_and(|time| time.is_zero() || time > LONGEST) {
+                return Err(Invalid::new(key(field), "must be over zero and at most \"1h\""));
+            }
+        }
+        Ok(())
     }
 
-    fn build(&self) -> Make {
-        match self.kind {
+    /// A key that steps of this kind do not know, and the kind that does.
+    fn foreign(&self) -> Option<(&'static str, Kind)> {
+        let all = [
+            ("width", self.width.is_some(), Kind::Variant),
+            ("height", self.height.is_some(), Kind::Variant),
+            ("fit", self.fit.is_some(), Kind::Variant),
+            ("format", self.format.is_some(), Kind::Variant),
+            ("quality", self.quality.is_some(), Kind::Variant),
+            ("gps", self.gps.is_some(), Kind::Exif),
+            ("url", self.url.is_some(), Kind::Http),
+            ("secret", self.secret.is_some(), Kind::Http),
+            ("gate", self.gate.is_some(), Kind::Http),
+            ("timeout", self.timeout.is_some(), Kind::Http),
+            ("answer_within", self.answer_within.is_some(), Kind::Http),
+        ];
+        let foreign = all.into_iter().find(|(_, set, kind)| *set && *kind != self.kind);
+        foreign.map(|(field, _, of)| (field, of))
+    }
+
+    fn call(&self, name: &str) -> Option<Call> {
+        Some(Call {
+            name: name.to_owned(),
+            url: service(self.url.as_deref())?,
+            secret: SigningSecret::parse(self.secret.as_ref()?.expose())?,
+            gate: self.gate.unwrap_or(false),
+            timeout: self.timeout.unwrap_or(TIMEOUT),
+            answer_within: self.answer_within.unwrap_or(ANSWER_WITHIN),
+        })
+    }
+
+    fn make(&self) -> Option<Make> {
+        Some(match self.kind {
+            Kind::Http => return None,
             Kind::Placeholder => Make::Placeholder,
+            Kind::StripMetadata => Make::StripMetadata,
             Kind::Exif => Make::Exif { gps: self.gps.unwrap_or(false) },
             Kind::Variant => Make::Variant(Spec {
                 width: self.width,
@@ -204,6 +327,14 @@ impl StepSettings {
                 },
                 quality: self.quality.unwrap_or(QUALITY),
             }),
-        }
+        })
     }
+}
+
+/// The URL of a step's service: whole, of HTTP.
+fn service(url: Option<&str>) -> Option<Uri> {
+    let url: Uri = url?.parse().ok()?;
+    let is_http = [Scheme::HTTP, Scheme::HTTPS].iter().any(|scheme| url.scheme() == Some(scheme));
+    let has_user = url.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    (is_http && !has_user).then_some(url)
 }

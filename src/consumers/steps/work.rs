@@ -8,26 +8,29 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use uuid::Uuid;
 
 use super::{
-    MAKE,
-    make::{Made, Run, make},
-    settings::Step,
+    CALLS, MAKE, add_calls,
+    make::{self, Made, Run, make},
+    settings::{Call, Step, StepsSettings},
 };
 use crate::{
-    consumers::records::{self, CLEAR, Image, Records, StepResult, VARIANTS},
+    consumers::{
+        records::{self, CLEAR, Image, QUEUE, StepResult, VARIANTS},
+        upload::Uploads,
+    },
     fault,
     imaging::{self, Limits},
     jobs::{Done, Handler, Job, Outcome},
     problem,
-    storage::{self, Budget, Commit, ErrorKind, NewObject, Read, SharedStorage},
+    storage::{self, Commit, ErrorKind, NewObject, Read, SharedStorage},
     tenant::TenantId,
 };
 
 /// Runs the steps of images that are stored.
 pub struct Maker {
-    records: Records,
-    storage: SharedStorage,
-    budget: Arc<Budget>,
-    steps: Arc<[Step]>,
+    uploads: Arc<Uploads>,
+    steps: Vec<Step>,
+    /// What is asked of services once the image stays as it is, where it may be rewritten first.
+    calls: Arc<[Call]>,
     limits: Limits,
     /// As many threads work at a time.
     threads: Arc<Semaphore>,
@@ -44,22 +47,27 @@ enum Error {
     Imaging(#[from] imaging::Error),
     #[error("the image's thread ended")]
     Thread(#[from] tokio::task::JoinError),
+    #[error("the image could not be rewritten")]
+    Rewrite(#[from] crate::consumers::Error),
     #[error("the job tells of no such thing")]
     Unreadable,
 }
 
 impl Maker {
-    /// Runs `steps` on the images of `records` in `storage`, so many at once, each within these limits.
+    /// Runs these steps on the images of `uploads`, so many at once, each within these limits.
     pub fn new(
-        records: Records,
-        storage: SharedStorage,
-        budget: Arc<Budget>,
-        steps: Vec<Step>,
+        uploads: Arc<Uploads>,
+        settings: &StepsSettings,
         limits: Limits,
         at_once: usize,
     ) -> Self {
-        let threads = Arc::new(Semaphore::new(at_once));
-        Self { records, storage, budget, steps: steps.into(), limits, threads }
+        let (steps, threads) = (settings.own(), Arc::new(Semaphore::new(at_once)));
+        let calls = if settings.strip() { settings.calls() } else { Vec::new() };
+        Self { uploads, steps, calls: calls.into(), limits, threads }
+    }
+
+    fn storage(&self) -> &SharedStorage {
+        &self.uploads.storage
     }
 
     async fn work(&self, job: &Job) -> Result<Outcome, Error> {
@@ -69,9 +77,9 @@ impl Maker {
         match job.kind.as_str() {
             MAKE => self.make(&tenant, subject, id).await,
             CLEAR => {
-                self.storage.delete(&records::made_key(&tenant, subject, id)?).await?;
+                self.storage().delete(&records::made_key(&tenant, subject, id)?).await?;
                 // The folder was for this image's alone.
-                self.storage.prune(&format!("{VARIANTS}/{tenant}/{subject}/")).await?;
+                self.storage().prune(&format!("{VARIANTS}/{tenant}/{subject}/")).await?;
                 Ok(Outcome::done())
             }
             _ => Err(Error::Unreadable),
@@ -80,29 +88,66 @@ impl Maker {
 
     /// Runs the steps on the image `id`, if it still has the content of this upload.
     async fn make(&self, tenant: &TenantId, id: Uuid, upload: Uuid) -> Result<Outcome, Error> {
-        let image = self.records.find(tenant, id).await?;
+        let records = &self.uploads.records;
+        let image = records.find(tenant, id).await?;
         let Some(image) = image.filter(|image| image.upload == upload) else {
             return Ok(Outcome::done());
         };
         let how = Read { range: None, if_match: Some(image.object_etag.clone()) };
-        let bytes = self.storage.read(&image.key, how).await?.collect().await?;
+        let bytes = self.storage().read(&image.key, how).await?.collect().await?;
         fault::point("steps.read");
-        let (steps, limits) = (Arc::clone(&self.steps), self.limits);
+        let (steps, limits) = (self.missing(&image).await?, self.limits);
         // A thread goes on when nobody waits for it any more.
         let thread = Arc::clone(&self.threads).acquire_owned().await;
         let made = spawn_blocking(move || {
             let _thread = thread;
             make(&bytes, &steps, &limits)
         });
-        let results = self.store_all(&image, made.await??).await?;
+        match made.await?? {
+            make::Outcome::Rewritten(bytes, runs) => self.rewrite(&image, bytes, runs).await,
+            make::Outcome::Ran(runs) => self.finish(image, runs).await,
+        }
+    }
+
+    /// The steps of which nothing is known yet for this content. What its original had to tell was
+    /// written down before it was rewritten.
+    async fn missing(&self, image: &Image) -> Result<Vec<Step>, Error> {
+        let known = self.uploads.records.results(image).await?;
+        let is_missing = |step: &&Step| !known.iter().any(|result| result.step == step.name);
+        Ok(self.steps.iter().filter(is_missing).cloned().collect())
+    }
+
+    /// Keeps what has come of all steps.
+    async fn finish(&self, image: Image, runs: Vec<Run>) -> Result<Outcome, Error> {
+        let results = self.store_all(&image, runs).await?;
         fault::point("steps.stored");
-        let (records, tenant, event) = (self.records.clone(), tenant.clone(), Uuid::now_v7());
-        let tell = self.records.clone();
+        let (records, tenant, event) =
+            (self.uploads.records.clone(), image.tenant.clone(), Uuid::now_v7());
+        let (tell, calls) = (records.clone(), Arc::clone(&self.calls));
         let done = Done::with(move |batch| {
             let batch = records::keep_results(batch, &image, &results);
-            records.tell_processed(batch, event, &image)
+            records.tell_processed(add_calls(batch, &image, &calls), event, &image)
         });
-        Ok(done.wake(records::QUEUE).then(move || tell.told(&tenant)).into())
+        Ok(done.wake(QUEUE).wake(CALLS).then(move || tell.told(&tenant)).into())
+    }
+
+    /// Puts `bytes` in the place of the image's original. The steps run on them then: this is a change like
+    /// any other.
+    async fn rewrite(
+        &self,
+        image: &Image,
+        bytes: Vec<u8>,
+        runs: Vec<Run>,
+    ) -> Result<Outcome, Error> {
+        // Nothing of it was made of pixels.
+        let results = self.store_all(image, runs).await?;
+        match self.uploads.rewrite(image, bytes.into(), results).await {
+            // Somebody else was faster, with other content or none.
+            Ok(_) | Err(crate::consumers::Error::Records(records::Error::Condition)) => {
+                Ok(Outcome::done())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Stores the images that were made of `image`; all of them or, as far as can be, none.
@@ -129,7 +174,7 @@ impl Maker {
                 }
                 Err(why) => (None, Err(why)),
             };
-            results.push(StepResult { step, object, output });
+            results.push(StepResult { step, object, output, passed: None });
         }
         Ok(results)
     }
@@ -138,7 +183,7 @@ impl Maker {
     async fn remove(&self, image: &Image, results: &[StepResult]) {
         for (object, _) in results.iter().filter_map(|result| result.object.as_ref()) {
             if let Ok(key) = records::made_key(&image.tenant, image.id, *object) {
-                let _ = self.storage.delete(&key).await;
+                let _ = self.storage().delete(&key).await;
             }
         }
     }
@@ -155,12 +200,12 @@ impl Maker {
             key: records::made_key(&image.tenant, image.id, object)?,
             content_type,
             size_hint: Some(bytes.len() as u64),
-            share: self.budget.share(image.tenant.as_str()),
+            share: self.uploads.budget.share(image.tenant.as_str()),
             upload: object,
             journal: None,
         };
         let commit = Commit { sha256: Some(storage::sha256(&bytes)), if_absent: false };
-        let mut upload = self.storage.begin(new).await?;
+        let mut upload = self.storage().begin(new).await?;
         upload.write(bytes).await?;
         Ok((object, upload.finish(commit).await?.etag))
     }
