@@ -116,7 +116,7 @@ impl Jobs {
               UNION ALL \
               SELECT (SELECT MIN(jobs.subject) FROM jobs WHERE jobs.queue = $1 AND jobs.subject > found.subject) \
               FROM found WHERE found.subject IS NOT NULL\
-            ), first (subject, due_at) AS (\
+            ), first (subject, due_at) AS MATERIALIZED (\
               SELECT subject, (SELECT MIN(jobs.due_at) FROM jobs WHERE jobs.queue = $1 \
               AND jobs.subject = found.subject AND jobs.due_at IS NOT NULL) FROM found WHERE subject IS NOT NULL\
             ) SELECT subject, due_at - {now} AS wait FROM first WHERE due_at IS NOT NULL \
