@@ -44,7 +44,8 @@ const BLOCKING_THREADS: usize = 32;
 const JOBS_GRACE: Duration = Duration::from_secs(10);
 
 /// The modules of this process.
-const MODULES: &[Module] = &[Module { name: consumers::NAME, routes: consumers::routes }];
+const MODULES: &[Module] =
+    &[Module { name: consumers::NAME, routes: consumers::routes, scope: consumers::scope }];
 
 /// Why the application cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -144,17 +145,16 @@ impl Application {
         };
         let base = settings.server.base(address);
         let public = settings.server.public_url.as_ref().map(|_| PublicBase(base.clone()));
-        let served = database
-            .clone()
-            .filter(|_| settings.have_consumers())
-            .map(|database| Consumers::new(&settings, database, &storage, &budget, &ends, base));
-        let (consumers, background) = served.transpose()?.unzip();
-        let consumers = consumers.filter(|_| settings.serve_consumers());
         let trusted = TrustedProxies(settings.server.trusted_proxies.clone().into());
         let registry = Arc::new(Registry::new(&settings.services));
         let cors = Cors::new(&settings.server.cors);
         let (auth, limits) = (&settings.auth, &settings.rate_limits);
-        let checks = Checks::new(auth, limits, trusted.clone(), database.clone()).await?;
+        let checks = Checks::new(auth, limits, trusted.clone(), database.clone(), MODULES).await?;
+        let served = database.clone().filter(|_| settings.have_consumers()).map(|database| {
+            Consumers::new(&settings, database, &storage, &budget, &checks, &ends, base)
+        });
+        let (consumers, background) = served.transpose()?.unzip();
+        let consumers = consumers.filter(|_| settings.serve_consumers());
         let shared = Shared {
             consumers,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database)),
@@ -232,7 +232,8 @@ impl Application {
 
 /// The migrations of all modules' tables.
 pub fn migrations() -> Vec<Migration> {
-    [consumers::records::MIGRATIONS, jobs::MIGRATIONS, gateway::MIGRATIONS].concat()
+    let consumers = [consumers::records::MIGRATIONS, consumers::webhooks::MIGRATIONS].concat();
+    [&*consumers, jobs::MIGRATIONS, gateway::MIGRATIONS].concat()
 }
 
 /// Says what a person starting the server wants to know first.

@@ -122,6 +122,10 @@ kinds! {
         "Another request works on this upload and has not let go; try again in a second.";
     ChecksumMismatch "checksum-mismatch" 460 "Checksum mismatch"
         "The bytes do not have the checksum that was sent with them, and were not kept; send them again.";
+    WebhookInvalid "webhook-invalid" 400 "Invalid webhook"
+        "What the request says of the webhook is wrong; the detail of the answer says what.";
+    WebhookConflict "webhook-conflict" 409 "Webhook conflict"
+        "The tenant's webhooks are not in a state that allows this; the detail of the answer says why.";
     Internal "internal" 500 "Internal Error"
         "Something failed that should not have; tell the operator the request id.";
 }

@@ -23,3 +23,4 @@ mod storage;
 mod tidy;
 mod tus;
 mod uploads;
+mod webhooks;

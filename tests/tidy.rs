@@ -35,6 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "gateway",
             "jobs",
             "operations",
+            "outbound",
             "problem",
             "settings",
             "storage",

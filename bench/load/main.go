@@ -18,6 +18,7 @@ const usage = `usage: load COMMAND [flags]
   start       start a program over and over, time it to its first 200
   memory      a service's peak over its runs, and what it holds now
   sink        an upstream that throws every body away
+  hooks       a receiver of webhooks that tells how fast they came
   records     a list's first page, a page far down, and single records
   fsync       durable writes a second
   wait        wait until a URL answers 200
@@ -37,6 +38,7 @@ func main() {
 		"start":     measureStart,
 		"memory":    measureMemory,
 		"sink":      serveSink,
+		"hooks":     receiveHooks,
 		"records":   readRecords,
 		"fsync":     measureSync,
 		"wait":      waitForURL,

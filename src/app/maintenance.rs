@@ -39,7 +39,7 @@ pub struct Maintenance {
 impl Maintenance {
     /// The records alone, as a command sees them.
     pub fn records(database: Database, settings: &Settings) -> Records {
-        let followers = followers(&settings.consumers, &Jobs::new(database.clone()));
+        let followers = followers(settings, &Jobs::new(database.clone()), &Arc::default());
         Records::new(database, Role::Command, settings.quotas, followers)
     }
 

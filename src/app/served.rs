@@ -11,9 +11,12 @@ use crate::{
         self, CALLS, Caller, DirectUploads, Events, Follow, Images, Links, Maker, ResumableUploads,
         Signer, Steps, Uploads,
         records::{Follower, Hasher, QUEUE, Reconciler, Records},
+        webhooks::{self, Deliverer, Notify, Subscribers, Webhooks},
     },
     database::{Database, Role},
+    gateway::Checks,
     jobs::{Jobs, Worker},
+    outbound::Client,
     settings::{Invalid, Settings},
     storage::{Budget, SharedStorage},
 };
@@ -28,6 +31,7 @@ pub(super) struct Consumers {
     resumable: web::Data<ResumableUploads>,
     events: web::Data<Events>,
     steps: web::Data<Steps>,
+    webhooks: web::Data<Webhooks>,
 }
 
 /// What works on the module's images beside the requests.
@@ -40,6 +44,8 @@ pub(super) struct Background {
     maker: Option<Worker<Maker>>,
     /// None where this process does no jobs, or no services are asked.
     caller: Option<Worker<Caller>>,
+    webhooks: Arc<Webhooks>,
+    deliverer: Option<Worker<Deliverer>>,
 }
 
 /// What tells that the process is about to end, and what it waits for.
@@ -63,14 +69,16 @@ impl Consumers {
         database: Database,
         storage: &SharedStorage,
         budget: &Arc<Budget>,
+        checks: &Checks,
         ends: &Ends,
         base: String,
     ) -> Result<(Self, Background), Error> {
         let consumers = &settings.consumers;
         let (storage, work) = (|| Arc::clone(storage), || ends.work.clone());
         let jobs = Jobs::new(database.clone());
-        let followers = followers(consumers, &jobs);
-        let records = Records::new(database, Role::Server, settings.quotas, followers);
+        let subscribers = Arc::new(Subscribers::default());
+        let followers = followers(settings, &jobs, &subscribers);
+        let records = Records::new(database.clone(), Role::Server, settings.quotas, followers);
         let reconciler = Reconciler::new(records.clone(), storage());
         let signer = Arc::new(Signer::new(records.clone()));
         let steps = &consumers.steps;
@@ -104,6 +112,15 @@ impl Consumers {
         } else {
             None
         };
+        let deliverer = deliverer(settings, &database, &records, &jobs, checks);
+        let webhooks = Arc::new(Webhooks::new(
+            database,
+            records.clone(),
+            jobs.clone(),
+            subscribers,
+            settings.webhooks.clone(),
+            consumers.images.clone(),
+        ));
         let module = Self {
             uploads: uploads.into(),
             images: images.into(),
@@ -112,9 +129,12 @@ impl Consumers {
             resumable: web::Data::new(resumable),
             events: web::Data::new(Events::new(records.clone(), ends.draining.clone())),
             steps: web::Data::new(told),
+            webhooks: Arc::clone(&webhooks).into(),
         };
         let hasher = Hasher::new(records.clone(), storage());
-        Ok((module, Background { reconciler, hasher, records, jobs, maker, caller }))
+        let background =
+            Background { reconciler, hasher, records, jobs, maker, caller, webhooks, deliverer };
+        Ok((module, background))
     }
 
     /// Adds the data, and what links of this process's own lead to.
@@ -127,6 +147,7 @@ impl Consumers {
             .app_data(self.resumable)
             .app_data(self.events)
             .app_data(self.steps)
+            .app_data(self.webhooks)
             .configure(consumers::signed_routes);
     }
 }
@@ -138,19 +159,64 @@ impl Background {
         actix_rt::spawn(self.reconciler.run(settled()));
         actix_rt::spawn(self.hasher.run(settled()));
         actix_rt::spawn(self.records.hear_others(settled()));
+        let (webhooks, until) = (self.webhooks, settled());
+        actix_rt::spawn(async move { webhooks.keep(until).await });
         let draining = || ends.draining.clone();
-        if let Some(maker) = self.maker {
+        if self.maker.is_some() || self.deliverer.is_some() {
             let (jobs, settled) = (self.jobs, settled());
             actix_rt::spawn(async move { jobs.listen(settled).await });
+        }
+        if let Some(maker) = self.maker {
             ends.work.spawn(maker.run(draining(), grace));
         }
         if let Some(caller) = self.caller {
             ends.work.spawn(caller.run(draining(), grace));
         }
+        if let Some(deliverer) = self.deliverer {
+            ends.work.spawn(deliverer.run(draining(), grace));
+        }
     }
 }
 
 /// What follows each change of an image.
-pub(super) fn followers(settings: &consumers::Settings, jobs: &Jobs) -> Vec<Arc<dyn Follower>> {
-    vec![Arc::new(Follow::new(jobs.clone(), &settings.steps))]
+pub(super) fn followers(
+    settings: &Settings,
+    jobs: &Jobs,
+    subscribers: &Arc<Subscribers>,
+) -> Vec<Arc<dyn Follower>> {
+    let (jobs, subscribers) = (|| jobs.clone(), Arc::clone(subscribers));
+    vec![
+        Arc::new(Follow::new(jobs(), &settings.consumers.steps)),
+        Arc::new(Notify::new(jobs(), subscribers, settings.webhooks.enabled)),
+    ]
+}
+
+/// What makes deliveries, where this process does.
+fn deliverer(
+    settings: &Settings,
+    database: &Database,
+    records: &Records,
+    jobs: &Jobs,
+    checks: &Checks,
+) -> Option<Worker<Deliverer>> {
+    /// Connections to a receiver that are kept: as many as there are requests to it at a time.
+    const IDLE: usize = 4;
+    let webhooks = &settings.webhooks;
+    if !(webhooks.enabled && settings.consumers.workers.enabled) {
+        return None;
+    }
+    let client = match Client::new(webhooks.reach(), IDLE) {
+        Ok(client) => client,
+        Err(cause) => {
+            tracing::warn!(
+                cause,
+                "webhooks are not sent from here: no receiver's certificate can be checked"
+            );
+            return None;
+        }
+    };
+    let (database, records) = (database.clone(), records.clone());
+    let suspended = Arc::new(checks.suspended());
+    let deliverer = Deliverer::new(database, records, client, webhooks.timeout, suspended);
+    Some(Worker::new(jobs.clone(), webhooks::QUEUE, deliverer, webhooks.pace()))
 }

@@ -92,6 +92,12 @@ pub enum Error {
     /// As many streams of events are open as can be.
     #[error("too many streams of events")]
     TooManyStreams,
+    /// What is said of a webhook is wrong; what.
+    #[error("invalid webhook: {0}")]
+    WebhookInvalid(&'static str),
+    /// The webhooks there are do not allow it; why.
+    #[error("the webhooks do not allow it: {0}")]
+    WebhookConflict(&'static str),
     /// The bytes do not have the declared checksum.
     #[error("the checksum differs")]
     ChecksumMismatch,
@@ -165,6 +171,8 @@ impl From<Error> for Problem {
                 )
             }
             Error::Stopping | Error::TooManyStreams => known(Kind::Overloaded),
+            Error::WebhookInvalid(what) => known(Kind::WebhookInvalid).detail(what),
+            Error::WebhookConflict(what) => known(Kind::WebhookConflict).detail(what),
             Error::ChecksumMismatch => known(Kind::ChecksumMismatch),
             Error::LinkInvalid => known(Kind::Forbidden)
                 .detail("The link is wrong or has expired; ask for a new one."),

@@ -156,6 +156,40 @@ impl Drop for UploadBody {
     }
 }
 
+/// The longest JSON that a client may send.
+const LONGEST_JSON: usize = 16 * 1024;
+
+/// A body that is to be JSON, whole; `invalid` is what is said of it otherwise.
+pub(super) async fn json_body(
+    request: &HttpRequest,
+    payload: web::Payload,
+    settings: &ImageSettings,
+    invalid: fn(&'static str) -> Error,
+) -> Result<Vec<u8>, Problem> {
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
+    if !media_type.trim().eq_ignore_ascii_case("application/json") {
+        return Err(Error::MediaTypeUnsupported("Send application/json.").into());
+    }
+    let length = acceptable_body(request).map_err(|error| match error {
+        Error::FileMissing => invalid("Send a JSON object."),
+        other => other,
+    })?;
+    let mut body = UploadBody::of(request, payload, length, settings);
+    body.body.collect(LONGEST_JSON).await.map_err(|error| match error {
+        Error::TooLarge(_) => invalid("The JSON object is over 16 KiB.").into(),
+        other => broken(other),
+    })
+}
+
+/// What is said of a body that is no form's.
+pub(super) fn broken(error: Error) -> Problem {
+    match error {
+        Error::BodyBroken(_) => Kind::BodyInvalid.into(),
+        error => error.into(),
+    }
+}
+
 /// The answer to whoever has stored this image.
 pub(super) fn created(image: &Image) -> HttpResponse {
     /// The answer to an upload.

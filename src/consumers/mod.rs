@@ -21,6 +21,7 @@ mod steps;
 mod told;
 mod tus;
 mod upload;
+pub mod webhooks;
 
 use actix_web::web;
 
@@ -39,8 +40,15 @@ pub use upload::Uploads;
 /// What the services table calls this module.
 pub const NAME: &str = "consumers";
 
+/// The scope that a path of the module asks for in place of those that are set for its service. The path
+/// is decoded, and begins behind the service's name and a slash.
+pub fn scope(path: &str) -> Option<&'static str> {
+    let below = path.strip_prefix(webhooks::PATH)?;
+    (below.is_empty() || below.starts_with('/')).then_some(webhooks::SCOPE)
+}
+
 /// Adds the module's resources. They expect [`Uploads`], [`Images`], [`Links`], [`DirectUploads`],
-/// [`ResumableUploads`], [`Steps`] and [`Events`] among the app's data, and a
+/// [`ResumableUploads`], [`Steps`], [`Events`] and [`webhooks::Webhooks`] among the app's data, and a
 /// [`crate::tenant::Tenant`] in each request.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -57,6 +65,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(direct::routes)
         .configure(tus::routes)
         .configure(events::routes)
+        .configure(webhooks::routes)
         .configure(images::routes);
 }
 

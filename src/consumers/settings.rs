@@ -19,6 +19,7 @@ pub(super) const MOST_SIGNED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(2),
     most: Duration::from_secs(10 * 60),
+    most_asked: Duration::from_secs(10 * 60),
     jitter: 0.2,
     give_up_after: Duration::from_secs(24 * 60 * 60),
 };

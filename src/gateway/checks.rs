@@ -6,9 +6,10 @@ use std::sync::Arc;
 use actix_http::RequestHead;
 use actix_web::http::Method;
 use futures_util::future::LocalBoxFuture;
+use percent_encoding::percent_decode_str;
 
 use super::{
-    Admitted, AuthSettings, Early, RateLimitSettings, TrustedProxies,
+    Admitted, AuthSettings, Early, Module, RateLimitSettings, TrustedProxies,
     audit::Refused,
     auth::{Authenticator, Guesses, Refusal, Verdict},
     client,
@@ -20,7 +21,7 @@ use crate::{
     database::Database,
     problem::{Kind, Problem},
     settings::Invalid,
-    tenant::{Principal, TenantId},
+    tenant::{Principal, Scopes, TenantId},
 };
 
 /// What credentials and rate limits requests are checked by. Shared by all listeners and workers.
@@ -31,6 +32,7 @@ pub struct Checks {
     /// None where there is no database.
     tenants: Option<Tenants>,
     trusted_proxies: TrustedProxies,
+    modules: &'static [Module],
 }
 
 /// The outcome of the checks.
@@ -56,6 +58,8 @@ struct Case {
     service: Arc<Service>,
     rest_at: usize,
     writes: bool,
+    /// The scope that its path asks for, in place of the service's.
+    own_scope: Option<&'static str>,
     /// The tenant that it names.
     named: Result<Option<TenantId>, Kind>,
     /// Where it comes from. It is only found out where somebody asks.
@@ -73,6 +77,7 @@ impl Checks {
         rate_limits: &RateLimitSettings,
         trusted_proxies: TrustedProxies,
         database: Option<Database>,
+        modules: &'static [Module],
     ) -> Result<Self, Invalid> {
         let limited = rate_limits.enabled.in_mode(auth.mode);
         let guesses = limited.then(|| Guesses::new(rate_limits.failed_credentials));
@@ -84,7 +89,17 @@ impl Checks {
                 None => None,
             },
             trusted_proxies,
+            modules,
         })
+    }
+
+    /// What tells whether nobody may act for a tenant, as far as is known.
+    pub fn suspended(&self) -> impl Fn(&TenantId) -> bool + Send + Sync + use<> {
+        let tenants = self.tenants.clone();
+        move |tenant| {
+            let rules = tenants.as_ref().and_then(|tenants| tenants.rules(tenant));
+            rules.is_some_and(|rules| rules.suspended())
+        }
     }
 
     /// Whether credentials are asked for, and so are the gateway's to keep.
@@ -100,6 +115,7 @@ impl Checks {
         rest_at: usize,
     ) -> Decision {
         let case = Case {
+            own_scope: self.own_scope(head, &service, rest_at),
             service,
             rest_at,
             writes: !matches!(head.method, Method::GET | Method::HEAD),
@@ -126,6 +142,22 @@ impl Checks {
                 }))
             }
         }
+    }
+
+    /// The scope that a module's path asks for by itself; also of a service that has a module's name,
+    /// wherever it is.
+    fn own_scope(
+        &self,
+        head: &RequestHead,
+        service: &Service,
+        rest_at: usize,
+    ) -> Option<&'static str> {
+        self.authenticator.as_ref()?;
+        let is_it =
+            |module: &&Module| service.is_module(module.name) || *service.name == *module.name;
+        let module = self.modules.iter().find(is_it)?;
+        let rest = head.uri.path().get(rest_at..)?;
+        (module.scope)(&percent_decode_str(rest).decode_utf8_lossy())
     }
 
     /// Decides about a request whose sender is known, or believed in open mode.
@@ -190,7 +222,9 @@ impl Case {
         }
         if let Some(principal) = &principal {
             let scopes = &self.service.required_scopes;
-            let needed = if self.writes { &scopes.write } else { &scopes.read };
+            let own = self.own_scope.map(Scopes::parse);
+            let of_service = if self.writes { &scopes.write } else { &scopes.read };
+            let needed = own.as_ref().unwrap_or(of_service);
             if !principal.scopes().include(needed) {
                 let refusal = Refusal::MissingScope(needed.clone());
                 return Err(self.refuse(&refusal, Some(principal)));

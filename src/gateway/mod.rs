@@ -61,12 +61,15 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
 pub const PREFIX: &str = "/consumer-api/service";
 
 /// A module of this process that can be mounted: its name in the settings and its routes.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Module {
     /// What `services.*.module` calls it.
     pub name: &'static str,
     /// Adds its resources, relative to the service's path.
     pub routes: fn(&mut web::ServiceConfig),
+    /// The scope that a path asks for in place of those that are set for the service, if it does. The path is
+    /// percent-decoded once, as actix-web does, and begins behind the service's name and a slash.
+    pub scope: fn(&str) -> Option<&'static str>,
 }
 
 /// The peers that are believed about whom they speak for.

@@ -9,6 +9,8 @@ pub struct Backoff {
     pub first: Duration,
     /// The longest wait, before jitter.
     pub most: Duration,
+    /// The longest wait that is asked for (`Retry-After`) and kept to.
+    pub most_asked: Duration,
     /// By which part a wait is longer or shorter at most, from 0 to 1, drawn evenly. Jobs that
     /// failed at once, of the same cause, so do not all come back at once.
     pub jitter: f64,
@@ -20,7 +22,7 @@ impl Backoff {
     /// How long a job waits whose run number `attempts` failed, when it had been tried for
     /// `tried_for`; none when it is not to be tried again. `asked` is what it was told to wait
     /// (`Retry-After`, RFC 9110 10.2.3): it is waited for if it is longer, but not longer than
-    /// `most`.
+    /// `most_asked`.
     pub fn after(
         &self,
         attempts: u64,
@@ -34,7 +36,7 @@ impl Backoff {
         let wait = self.first.saturating_mul(1 << doublings).min(self.most);
         let jitter = self.jitter.clamp(0.0, 1.0);
         let wait = wait.mul_f64(1.0 - jitter + 2.0 * jitter * fastrand::f64());
-        let asked = asked.unwrap_or_default().min(self.most);
+        let asked = asked.unwrap_or_default().min(self.most_asked);
         Some(wait.max(asked))
     }
 }
@@ -49,6 +51,7 @@ mod tests {
     const HOURLY: Backoff = Backoff {
         first: SECOND,
         most: Duration::from_secs(3600),
+        most_asked: Duration::from_secs(7200),
         jitter: 0.0,
         give_up_after: Duration::from_secs(86_400),
     };
@@ -66,7 +69,7 @@ mod tests {
         let after = |asked| HOURLY.after(3, Duration::ZERO, Some(asked)).unwrap();
         assert_eq!(after(SECOND), 4 * SECOND);
         assert_eq!(after(90 * SECOND), 90 * SECOND);
-        assert_eq!(after(Duration::MAX), HOURLY.most);
+        assert_eq!(after(Duration::MAX), HOURLY.most_asked);
     }
 
     #[test]
@@ -87,7 +90,7 @@ mod tests {
             prop_assert!(wait + slack >= least && wait <= most + slack, "{wait:?}");
             let asked = Duration::from_millis(asked);
             let wait = backoff.after(attempts, Duration::ZERO, Some(asked)).unwrap();
-            prop_assert!(wait >= asked.min(HOURLY.most) && wait <= 2 * HOURLY.most + slack);
+            prop_assert!(wait >= asked.min(HOURLY.most_asked) && wait <= 2 * HOURLY.most + slack);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, AssertSqlSafe, Row, any::AnyRow};
 
 use super::{
@@ -11,6 +12,9 @@ use super::{
 };
 use crate::database::{Batch, Dialect, Result};
 
+/// What has to be known of a job that is due.
+pub(super) const COLUMNS: &str =
+    "id, queue, tenant, subject, kind, payload, attempts, owner, tried_since";
 /// Why a run failed whose lease ran out.
 const LEFT: &str = "the process that ran it ended, or could not show that it still ran it";
 
@@ -28,10 +32,27 @@ impl Jobs {
         lease: Duration,
         backoff: Backoff,
     ) -> Result<Vec<Job>> {
+        let dialect = self.database().dialect();
+        self.take_due(queue, lease, backoff, move |connection| {
+            Box::pin(due(connection, dialect, queue, most))
+        })
+        .await
+    }
+
+    /// Begins runs of the jobs whose rows `due` finds, which are [`COLUMNS`] and `now`.
+    pub(super) async fn take_due(
+        &self,
+        queue: &'static str,
+        lease: Duration,
+        backoff: Backoff,
+        due: impl for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<Vec<AnyRow>>>
+        + Send
+        + 'static,
+    ) -> Result<Vec<Job>> {
         let (dialect, owner) = (self.database().dialect(), self.owner());
         let taking = self.write(move |connection| {
             Box::pin(async move {
-                let due = due(connection, dialect, queue, most).await?;
+                let due = due(connection).await?;
                 let (mut jobs, mut batch) = (Vec::new(), Batch::new(connection));
                 for row in &due {
                     let now: i64 = row.try_get("now")?;
@@ -140,10 +161,11 @@ async fn due(
     queue: &'static str,
     most: usize,
 ) -> Result<Vec<AnyRow>> {
-    const SQL: &str = "\
-        SELECT id, queue, tenant, subject, kind, payload, attempts, owner, tried_since, {now} AS now \
-        FROM jobs WHERE queue = $1 AND due_at <= {now} ORDER BY due_at LIMIT $2";
-    let mut sql = SQL.replace("{now}", dialect.now());
+    let mut sql = format!(
+        "SELECT {COLUMNS}, {now} AS now FROM jobs WHERE queue = $1 AND due_at <= {now} \
+         ORDER BY due_at LIMIT $2",
+        now = dialect.now()
+    );
     if dialect == Dialect::Postgres {
         sql.push_str(" FOR UPDATE SKIP LOCKED");
     }

@@ -45,6 +45,8 @@ pub struct Listed {
     pub subject: String,
     /// Which of the queue's kinds of work.
     pub kind: String,
+    /// What its worker has to know.
+    pub payload: String,
     /// Where it stands.
     pub state: State,
     /// The runs that were begun.
@@ -123,6 +125,27 @@ impl Jobs {
             Box::pin(async move {
                 let batch = choose(Batch::new(connection), &filter, after.as_ref(), limit);
                 batch.run(connection).await?.rows.iter().map(listed).collect()
+            })
+        })
+        .await
+    }
+
+    /// Up to `limit` jobs whose ids are between these, the greatest first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_between(
+        &self,
+        above: String,
+        below: String,
+        limit: u64,
+    ) -> Result<Vec<Listed>> {
+        const SQL: &str = "SELECT * FROM jobs WHERE id > $1 AND id < $2 ORDER BY id DESC LIMIT $3";
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(move |connection| {
+            Box::pin(async move {
+                let query = sqlx::query(SQL).bind(above).bind(below).bind(limit);
+                query.fetch_all(connection).await?.iter().map(listed).collect()
             })
         })
         .await
@@ -244,7 +267,7 @@ impl Jobs {
 /// The statement that lists jobs.
 fn choose(batch: Batch, filter: &Filter, after: Option<&Position>, limit: u64) -> Batch {
     let mut sql = "\
-        SELECT id, queue, tenant, subject, kind, attempts, due_at, owner, error, created_at, died_at \
+        SELECT id, queue, tenant, subject, kind, payload, attempts, due_at, owner, error, created_at, died_at \
         FROM jobs WHERE true"
         .to_owned();
     let mut next = 2;
@@ -287,6 +310,7 @@ fn listed(row: &AnyRow) -> Result<Listed> {
         tenant: row.try_get("tenant")?,
         subject: row.try_get("subject")?,
         kind: row.try_get("kind")?,
+        payload: row.try_get("payload")?,
         state,
         attempts: u64::try_from(row.try_get::<i64, _>("attempts")?).map_err(unreadable)?,
         due_at: due_at.map(time),

@@ -4,8 +4,8 @@
 //! transaction of what it comes to; in between it is run at least once, whatever fails and
 //! whenever a process dies. Knows the database only: no HTTP, no images, and a tenant is a text to it.
 //!
-//! Read in this order: [`Job`], `lease` for how a run is a worker's own, `settle` for how it ends,
-//! [`Worker`].
+//! Read in this order: [`Job`], `lease` for how a run is a worker's own, `share` for what is fair,
+//! `settle` for how it ends, [`Worker`].
 
 mod backoff;
 mod held;
@@ -14,6 +14,7 @@ mod lease;
 mod list;
 mod outcome;
 mod settle;
+mod share;
 mod wake;
 mod worker;
 
@@ -27,18 +28,27 @@ pub use backoff::Backoff;
 pub use job::{Job, NewJob, add, add_each, remove};
 pub use list::{Count, Filter, Listed, Position, State, Which};
 pub use outcome::{Done, Outcome};
+pub use share::drop_of_tenant;
 pub use worker::{Handler, Pace, Worker};
 
 use crate::database::{Database, Migration, Result};
 use wake::Wakes;
 
 /// The migrations of this module's table.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 4,
-    name: "jobs",
-    sqlite: include_str!("migrations/0004_jobs.sqlite.sql"),
-    postgres: include_str!("migrations/0004_jobs.postgres.sql"),
-}];
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 4,
+        name: "jobs",
+        sqlite: include_str!("migrations/0004_jobs.sqlite.sql"),
+        postgres: include_str!("migrations/0004_jobs.postgres.sql"),
+    },
+    Migration {
+        version: 8,
+        name: "shares of jobs",
+        sqlite: include_str!("migrations/0008_shares.sql"),
+        postgres: include_str!("migrations/0008_shares.sql"),
+    },
+];
 
 /// The jobs of a database, as one process sees them. Cheap to clone.
 #[derive(Clone)]

@@ -16,6 +16,12 @@ pub enum Outcome {
         /// Why, in one sentence for the operator.
         error: String,
     },
+    /// It was not tried, since it could not be now: it is due later, as if it had not run, and the wait is
+    /// no part of the time that it is tried for.
+    Later {
+        /// How long it waits.
+        after: Duration,
+    },
     /// It failed, and would fail again: it becomes a dead letter.
     Dead {
         /// Why, in one sentence for the operator.

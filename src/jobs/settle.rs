@@ -18,6 +18,8 @@ pub(super) enum End {
     Done(Arc<Done>),
     /// It is due again after this time.
     Again(Duration, String),
+    /// It is due after this time, as if it had not run.
+    Later(Duration),
     /// It is a dead letter.
     Dead(String),
 }
@@ -89,6 +91,10 @@ fn mark(batch: Batch, dialect: Dialect, owner: &str, ends: &[(Run, End)]) -> Bat
     const AGAIN: &str = "\
         UPDATE jobs SET owner = NULL, error = $1, due_at = {now} + $2 \
         WHERE id = $3 AND attempts = $4 AND owner = $5 RETURNING id, attempts";
+    const LATER: &str = "\
+        UPDATE jobs SET owner = NULL, attempts = attempts - 1, due_at = {now} + $1, \
+        tried_since = tried_since + $1 \
+        WHERE id = $2 AND attempts = $3 AND owner = $4 RETURNING id, attempts + 1 AS attempts";
     const DEAD: &str = "\
         UPDATE jobs SET owner = NULL, error = $1, due_at = NULL, died_at = {now} \
         WHERE id = $2 AND attempts = $3 AND owner = $4 RETURNING id, attempts";
@@ -108,6 +114,9 @@ fn mark(batch: Batch, dialect: Dialect, owner: &str, ends: &[(Run, End)]) -> Bat
                 let batch = batch.statement(&AGAIN.replace("{now}", dialect.now()));
                 batch.bind(one_line(error)).bind(millis(*wait))
             }
+            End::Later(wait) => {
+                batch.statement(&LATER.replace("{now}", dialect.now())).bind(millis(*wait))
+            }
             End::Dead(error) => {
                 batch.statement(&DEAD.replace("{now}", dialect.now())).bind(one_line(error))
             }
@@ -120,6 +129,6 @@ fn mark(batch: Batch, dialect: Dialect, owner: &str, ends: &[(Run, End)]) -> Bat
 fn also((_, end): &(Run, End)) -> Option<&Also> {
     match end {
         End::Done(done) => done.also.as_deref(),
-        End::Again(..) | End::Dead(_) => None,
+        End::Again(..) | End::Later(_) | End::Dead(_) => None,
     }
 }

@@ -22,13 +22,17 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Backoff, Job, Jobs, Outcome,
     held::{CancelOnDrop, Held},
+    share::Shares,
 };
+use crate::database::Error;
 use trouble::Trouble;
 
 /// The pause after the database could not be asked.
 const AGAIN: Duration = Duration::from_secs(1);
 /// The shortest pause between two looks: what is due may be another's for a moment.
 const SHORTEST: Duration = Duration::from_millis(20);
+/// The pause where what was due had been left by a process that is gone, or others were faster.
+const RACED: Duration = Duration::from_millis(100);
 /// How long the end of a worker may take beyond its grace, where the database is slow.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -37,6 +41,11 @@ pub trait Handler: Send + Sync + 'static {
     /// Runs a job. It may be run again, so what it does elsewhere must bear that. The future is
     /// dropped where the job is lost to another or the worker ends; a panic fails this run only.
     fn run(&self, job: &Job) -> impl Future<Output = Outcome> + Send;
+
+    /// How many of the jobs about this may be held at once, where [`Pace::fair`] asks for that.
+    fn share(&self, _subject: &str) -> usize {
+        usize::MAX
+    }
 }
 
 /// How a worker works.
@@ -51,6 +60,9 @@ pub struct Pace {
     pub look_every: Duration,
     /// When what failed is tried again.
     pub backoff: Backoff,
+    /// Whether each subject has a share only ([`Handler::share`]), so that many jobs of one do not keep
+    /// those of others waiting. Otherwise the oldest are run first.
+    pub fair: bool,
 }
 
 impl Pace {
@@ -61,6 +73,7 @@ impl Pace {
             lease: Duration::from_secs(30),
             look_every: Duration::from_secs(5),
             backoff,
+            fair: false,
         }
     }
 }
@@ -74,6 +87,7 @@ struct Inner<H> {
     handler: H,
     pace: Pace,
     held: Held,
+    shares: Arc<Shares>,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
 }
@@ -88,8 +102,8 @@ impl<H: Handler> Worker<H> {
     /// A worker that has `handler` do the jobs of `queue`.
     pub fn new(jobs: Jobs, queue: &'static str, handler: H, pace: Pace) -> Self {
         let (held, slots) = (Held::default(), Arc::new(Semaphore::new(pace.at_once.max(1))));
-        let tasks = TaskTracker::new();
-        Self(Arc::new(Inner { jobs, queue, handler, pace, held, slots, tasks }))
+        let (shares, tasks) = (Arc::new(Shares::default()), TaskTracker::new());
+        Self(Arc::new(Inner { jobs, queue, handler, pace, held, shares, slots, tasks }))
     }
 
     /// Works until `stop`; then it begins nothing, lets what runs go on for `grace`, and gives
@@ -132,10 +146,11 @@ impl<H: Handler> Worker<H> {
             woken.mark_unchanged();
             let (free, until) = (slots.num_permits(), Instant::now() + pace.lease);
             // Never given up while it is under way: what it takes would be nobody's.
-            let pause = match jobs.take(queue, free, pace.lease, pace.backoff).await {
-                Ok(taken) => {
+            let pause = match self.0.take(free).await {
+                Ok((taken, next)) => {
                     trouble.is_over();
-                    let all = taken.len() == free;
+                    // Of a plan, what else is due is seen by the next one.
+                    let all = taken.len() == free || (pace.fair && !taken.is_empty());
                     for job in taken {
                         let cancel = held.begin(job.run(), until);
                         if let (false, Some(slot)) = (stop.is_cancelled(), slots.split(1)) {
@@ -146,7 +161,6 @@ impl<H: Handler> Worker<H> {
                         continue;
                     }
                     drop(slots);
-                    let next = jobs.next_due(queue).await.ok().flatten();
                     next.unwrap_or(pace.look_every).clamp(SHORTEST, pace.look_every.max(SHORTEST))
                 }
                 Err(error) => {
@@ -155,7 +169,7 @@ impl<H: Handler> Worker<H> {
                     AGAIN
                 }
             };
-            stop.run_until_cancelled(pause_or_wake(pause, &mut woken)).await;
+            stop.run_until_cancelled(self.0.pause_or_wake(pause, &mut woken)).await;
         }
     }
 
@@ -167,6 +181,7 @@ impl<H: Handler> Worker<H> {
         ended: mpsc::Sender<Ended>,
     ) {
         let inner = Arc::clone(&self.0);
+        let share = inner.shares.hold(&job.subject);
         self.0.tasks.spawn(async move {
             // The call may panic as well as the future that it makes.
             let run = AssertUnwindSafe(async { inner.handler.run(&job).await }).catch_unwind();
@@ -177,19 +192,41 @@ impl<H: Handler> Worker<H> {
             });
             // The receiver is gone once the worker gave up waiting: then the job is given back.
             let _ = ended.send(Ended { job, outcome }).await;
-            drop(slot);
+            drop((slot, share));
         });
     }
 }
 
-async fn pause_or_wake(pause: Duration, woken: &mut watch::Receiver<()>) {
-    select! {
-        () = sleep(pause) => {}
-        _ = woken.changed() => {}
+impl<H: Handler> Inner<H> {
+    /// Begins runs of up to `free` jobs that are due; and when the next one is, if these are not all.
+    async fn take(&self, free: usize) -> Result<(Vec<Job>, Option<Duration>), Error> {
+        let Pace { lease, backoff, fair, .. } = self.pace;
+        if !fair {
+            let taken = self.jobs.take(self.queue, free, lease, backoff).await?;
+            let next =
+                if taken.len() == free { None } else { self.jobs.next_due(self.queue).await? };
+            return Ok((taken, next));
+        }
+        let waiting = self.jobs.waiting(self.queue).await?;
+        let plan = self.shares.plan(waiting, free, |subject| self.handler.share(subject));
+        if plan.of.is_empty() {
+            return Ok((Vec::new(), plan.next));
+        }
+        let taken = self.jobs.take_of(self.queue, plan.of, lease, backoff).await?;
+        let next = if taken.is_empty() { Some(RACED) } else { plan.next };
+        Ok((taken, next))
     }
 }
 
 impl<H> Inner<H> {
+    async fn pause_or_wake(&self, pause: Duration, woken: &mut watch::Receiver<()>) {
+        select! {
+            () = sleep(pause) => {}
+            _ = woken.changed() => {}
+            () = self.shares.freed.notified(), if self.pace.fair => {}
+        }
+    }
+
     /// All slots that are free, once one is.
     async fn free_slots(&self) -> OwnedSemaphorePermit {
         let slots = || Arc::clone(&self.slots);

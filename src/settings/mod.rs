@@ -41,6 +41,8 @@ pub struct Settings {
     pub rate_limits: gateway::RateLimitSettings,
     /// The consumers module.
     pub consumers: consumers::Settings,
+    /// Where tenants are told of their events.
+    pub webhooks: consumers::webhooks::WebhookSettings,
     /// Where image bytes are kept.
     pub storage: storage::Settings,
     /// Where records are kept.
@@ -228,6 +230,7 @@ impl Settings {
         self.services.validate(MODULES)?;
         self.rate_limits.validate()?;
         self.consumers.validate()?;
+        self.webhooks.validate()?;
         let calls = !self.consumers.steps.calls().is_empty();
         if self.consumers.workers.only && calls && self.server.public_url.is_none() {
             return Err(Invalid::new(

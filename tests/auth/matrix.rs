@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::Guarded;
+use crate::harness::builder::Builder;
 use crate::harness::http::{Request, Response};
 use crate::harness::images;
 use crate::harness::issuer::{Key, claims, claims_with, now, rsa_key};
@@ -34,6 +35,10 @@ struct Entry {
     stranger: u16,
 }
 
+/// A receiver that is never there.
+const RECEIVER: &str = r#"{"url": "http://127.0.0.1:9/", "events": ["image.deleted"]}"#;
+
+const MANAGE: Access = Access::Tenant("webhooks:manage");
 const READ: Access = Access::Tenant("images:read");
 const WRITE: Access = Access::Tenant("images:write");
 
@@ -104,6 +109,44 @@ const ENTRIES: &[Entry] = &[
         READ,
         |_| Request::get(&at("events")).header("Last-Event-ID", "none"),
         400,
+    ),
+    entry("GET /customer-images/webhooks", MANAGE, |_| hook("GET", ""), 200),
+    entry("HEAD /customer-images/webhooks", MANAGE, |_| hook("HEAD", ""), 200),
+    entry("POST /customer-images/webhooks", MANAGE, |_| hook("POST", ""), 201),
+    // Of webhooks that are not there.
+    entry("GET /customer-images/webhooks/{id}", MANAGE, |id| hook("GET", id), 404),
+    entry("HEAD /customer-images/webhooks/{id}", MANAGE, |id| hook("HEAD", id), 404),
+    entry("PATCH /customer-images/webhooks/{id}", MANAGE, |id| hook("PATCH", id), 404),
+    entry("DELETE /customer-images/webhooks/{id}", MANAGE, |id| hook("DELETE", id), 404),
+    entry(
+        "POST /customer-images/webhooks/{id}/rotate-secret",
+        MANAGE,
+        |id| hook("POST", &format!("{id}/rotate-secret")),
+        404,
+    ),
+    entry(
+        "POST /customer-images/webhooks/{id}/test",
+        MANAGE,
+        |id| hook("POST", &format!("{id}/test")),
+        404,
+    ),
+    entry(
+        "GET /customer-images/webhooks/{id}/deliveries",
+        MANAGE,
+        |id| hook("GET", &format!("{id}/deliveries")),
+        404,
+    ),
+    entry(
+        "HEAD /customer-images/webhooks/{id}/deliveries",
+        MANAGE,
+        |id| hook("HEAD", &format!("{id}/deliveries")),
+        404,
+    ),
+    entry(
+        "POST /customer-images/webhooks/{id}/deliveries/{delivery}/replay",
+        MANAGE,
+        |id| hook("POST", &format!("{id}/deliveries/{id}/replay")),
+        404,
     ),
     // Uploads that are not there: whether one may ask is decided first.
     entry("POST /customer-images/direct-uploads/{id}", WRITE, |_| direct("POST", "42"), 400),
@@ -189,6 +232,17 @@ fn direct(method: &str, rest: &str) -> Request {
         request.header("Content-Type", "application/json").body("{}")
     } else {
         request
+    }
+}
+
+fn hook(method: &str, rest: &str) -> Request {
+    let path = if rest.is_empty() { at("webhooks") } else { at(&format!("webhooks/{rest}")) };
+    let request = Request::new(method, &path);
+    match (method, rest) {
+        ("POST", "") | ("PATCH", _) => {
+            request.header("Content-Type", "application/json").body(RECEIVER)
+        }
+        _ => request,
     }
 }
 
@@ -293,7 +347,13 @@ async fn send(
 
 #[tokio::test]
 async fn every_route_is_for_whom_it_is_for() {
-    let guarded = Guarded::start().await;
+    let guarded = Guarded::with(|builder: Builder| {
+        // So many wrong credentials are no guesses here.
+        let builder =
+            builder.file("[rate_limits]\nfailed_credentials = { per_second = 10, burst = 1000 }");
+        builder.set("WEBHOOKS__ALLOWED_NETWORKS", "127.0.0.0/8")
+    })
+    .await;
     let all: Vec<_> = ELSEWHERE.iter().chain(ENTRIES).collect();
     let uploaded = form("a.gif").bearer(&super::token("acme")).send(guarded.app.addr).await;
     let id = uploaded.json()["id"].as_str().unwrap().to_owned();

@@ -38,6 +38,8 @@ pub const TABLE: &[(&str, u16, &str)] = &[
     ("upload-conflict", 409, "Upload conflict"),
     ("upload-locked", 423, "Upload locked"),
     ("checksum-mismatch", 460, "Checksum mismatch"),
+    ("webhook-invalid", 400, "Invalid webhook"),
+    ("webhook-conflict", 409, "Webhook conflict"),
     ("internal", 500, "Internal Error"),
 ];
 

@@ -29,6 +29,16 @@ const NPM: Files = files![
 const PIP: Files = files!["requirements.txt"];
 const NODE: Files = files!["browser.mjs", "page.mjs", "tus.mjs"];
 const PYTHON: Files = files!["tus.py"];
+/// Who verifies webhooks.
+const VERIFIERS: [Files; 4] = [
+    &[
+        ("package.json", include_str!("../clients/webhooks/package.json")),
+        ("package-lock.json", include_str!("../clients/webhooks/package-lock.json")),
+    ],
+    &[("requirements.txt", include_str!("../clients/webhooks/requirements.txt"))],
+    files!["verify.mjs"],
+    files!["verify.py"],
+];
 
 /// A running script; it ends when it is dropped, or with the test process.
 pub struct Script {
@@ -59,6 +69,19 @@ impl Script {
         let mut example = Self::start(python().arg(path).args(arguments));
         example.serves = true;
         example
+    }
+
+    /// Starts what verifies webhooks, in node and in Python.
+    pub fn verifiers() -> [Self; 2] {
+        let [npm, pip, node, python] = VERIFIERS;
+        let packages = made("verifier-node", npm, npm_ci);
+        let scripts = made(packages.join("scripts").to_str().expect("UTF-8"), node, |_| {});
+        let interpreter = made("verifier-python", pip, pip_install).join("bin/python");
+        let others = made("verifier-scripts", python, |_| {});
+        [
+            Self::start(Command::new("node").arg("verify.mjs").current_dir(scripts)),
+            Self::start(Command::new(interpreter).arg("verify.py").current_dir(others)),
+        ]
     }
 
     /// Starts a Chromium, with a page whose origin is the first that it tells.
@@ -136,7 +159,10 @@ fn pip_install(folder: &Path) {
     assert!(done(python().args(["-m", "venv"]).arg(folder)), "python3 makes no venv");
     let mut pip = Command::new(folder.join("bin/python"));
     pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "-r"]);
-    assert!(done(pip.arg(folder.join("requirements.txt"))), "pip cannot install tuspy");
+    assert!(
+        done(pip.arg(folder.join("requirements.txt"))),
+        "pip cannot install what the tests need"
+    );
 }
 
 fn done(command: &mut Command) -> bool {

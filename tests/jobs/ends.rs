@@ -73,6 +73,7 @@ async fn waits_grow_within_jitter_and_end_with_a_dead_letter() {
         let backoff = Backoff {
             first: ms(40),
             most: ms(320),
+            most_asked: ms(320),
             jitter: 0.25,
             give_up_after: Duration::from_secs(1),
         };
@@ -101,7 +102,7 @@ async fn who_asks_for_time_gets_it() {
     for subject in Subject::both().await {
         subject.add(["asked"]).await;
         let second = Duration::from_secs(1);
-        let backoff = Backoff { most: second, ..BACKOFF };
+        let backoff = Backoff { most_asked: second, ..BACKOFF };
         let began = Instant::now();
         let worker = start(&subject.jobs(), Pace { backoff, ..pace(1) }, NEVER, |job| async move {
             match job.attempts {

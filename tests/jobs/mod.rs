@@ -6,6 +6,7 @@ mod ends;
 mod leases;
 mod load;
 mod replicas;
+mod shares;
 mod workers;
 
 use std::future::Future;
@@ -33,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_millis(20),
     most: Duration::from_millis(200),
+    most_asked: Duration::from_millis(200),
     jitter: 0.2,
     give_up_after: NEVER,
 };
@@ -164,7 +166,7 @@ struct Running {
 
 /// A worker that looks for itself never again, with leases that do not end.
 fn pace(at_once: usize) -> Pace {
-    Pace { at_once, lease: NEVER, look_every: NEVER, backoff: BACKOFF }
+    Pace { at_once, lease: NEVER, look_every: NEVER, backoff: BACKOFF, fair: false }
 }
 
 fn start<F, R>(jobs: &Jobs, pace: Pace, grace: Duration, run: F) -> Running

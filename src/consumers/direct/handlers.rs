@@ -10,7 +10,9 @@ use super::{Asked, DirectUploads};
 use crate::{
     consumers::{
         error::Error,
-        handlers::{UploadBody, acceptable_body, created, customer, id, linked_tenant},
+        handlers::{
+            UploadBody, acceptable_body, broken, created, customer, id, json_body, linked_tenant,
+        },
         images::conditional::Conditions,
     },
     edge::PublicBase,
@@ -20,8 +22,6 @@ use crate::{
 
 /// The scope of who may upload.
 const WRITE: &str = "images:write";
-/// The longest request that begins an upload.
-const LONGEST: usize = 16 * 1024;
 
 /// `POST customer-images/direct-uploads/{customerId}`: begins an upload.
 pub async fn open(
@@ -31,20 +31,7 @@ pub async fn open(
     direct: web::Data<DirectUploads>,
 ) -> Result<HttpResponse, Problem> {
     let customer = customer(&request, 0)?;
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media_type = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
-    if !media_type.trim().eq_ignore_ascii_case("application/json") {
-        return Err(Error::MediaTypeUnsupported("Send application/json.").into());
-    }
-    let length = acceptable_body(&request).map_err(|error| match error {
-        Error::FileMissing => Error::UploadInvalid("Send a JSON object."),
-        other => other,
-    })?;
-    let mut body = UploadBody::of(&request, payload, length, direct.settings());
-    let json = body.body.collect(LONGEST).await.map_err(|error| match error {
-        Error::TooLarge(_) => Error::UploadInvalid("The JSON object is over 16 KiB.").into(),
-        other => broken(other),
-    })?;
+    let json = json_body(&request, payload, direct.settings(), Error::UploadInvalid).await?;
     let (asked, conditions) = (Asked::parse(&json)?, Conditions::of(request.headers()));
     let base = PublicBase::of(&request);
     let answer = direct.open(&tenant.0, customer, asked, &conditions, &base).await?;
@@ -109,14 +96,6 @@ pub async fn put(
     let mut body = UploadBody::of(&request, payload, length, direct.settings());
     let etag = direct.receive(&session, &mut body.body).await.map_err(broken)?;
     Ok(HttpResponse::Ok().insert_header((ETAG, format!("\"{etag}\""))).finish())
-}
-
-/// What is said of a body that is no form's.
-fn broken(error: Error) -> Problem {
-    match error {
-        Error::BodyBroken(_) => Kind::BodyInvalid.into(),
-        error => error.into(),
-    }
 }
 
 /// Any other method on an upload's path.

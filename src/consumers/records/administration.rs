@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{Records, Result, image, image::number};
-use crate::tenant::TenantId;
+use crate::{database::Batch, tenant::TenantId};
 
 /// Names that are asked for at once: both databases take as many parameters.
 const AT_ONCE: usize = 500;
@@ -177,7 +177,7 @@ impl Records {
         .await
     }
 
-    /// Removes what is kept of a tenant beside its images: its quotas, and the events of images that are
+    /// Removes what is kept of a tenant beside its images: its quotas, what follows its changes, and the events of images that are
     /// gone. The number of its last event stays, so that no other event ever has it.
     ///
     /// # Errors
@@ -190,12 +190,14 @@ impl Records {
              AND NOT EXISTS (SELECT 1 FROM images WHERE images.id = events.id)",
             "DELETE FROM quotas WHERE tenant = $1",
         ];
-        let tenant = tenant.clone();
+        let (tenant, records) = (tenant.clone(), self.clone());
         self.write(move |connection| {
             Box::pin(async move {
                 for sql in SQL {
                     sqlx::query(sql).bind(tenant.as_str()).execute(&mut *connection).await?;
                 }
+                let batch = records.forget_following(Batch::new(connection), &tenant);
+                batch.run(connection).await?;
                 Ok(())
             })
         })

@@ -29,7 +29,8 @@ pub enum Change {
 }
 
 impl Change {
-    const ALL: [Self; 4] = [Self::Created, Self::Replaced, Self::Deleted, Self::Processed];
+    /// All that there are.
+    pub const ALL: [Self; 4] = [Self::Created, Self::Replaced, Self::Deleted, Self::Processed];
 
     /// The event's type, as clients see it.
     pub fn as_str(self) -> &'static str {
@@ -78,8 +79,13 @@ pub trait Follower: Send + Sync {
     /// still.
     fn follow(&self, batch: Batch, event: Uuid, change: Change, image: &Image) -> Batch;
 
-    /// The transaction has taken place.
-    fn wake(&self);
+    /// The transaction of a change of this tenant's has taken place.
+    fn wake(&self, tenant: &TenantId);
+
+    /// Adds the removal of what is kept of a tenant, all of whose images were erased.
+    fn forget(&self, batch: Batch, _tenant: &TenantId) -> Batch {
+        batch
+    }
 
     /// Whether what is uploaded is to be held back until it lets that pass.
     fn holds_back(&self) -> bool {
@@ -156,7 +162,13 @@ impl Records {
     /// A change of an image of this tenant has taken place.
     pub fn told(&self, tenant: &TenantId) {
         self.listeners().tell(tenant);
-        self.0.followers.iter().for_each(|follower| follower.wake());
+        self.0.followers.iter().for_each(|follower| follower.wake(tenant));
+    }
+
+    /// Adds the removal of what follows a tenant's changes.
+    pub(super) fn forget_following(&self, batch: Batch, tenant: &TenantId) -> Batch {
+        let followers = self.0.followers.iter();
+        followers.fold(batch, |batch, follower| follower.forget(batch, tenant))
     }
 
     /// The tenant's events behind the one of this number, in their order, `most` at once.

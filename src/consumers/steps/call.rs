@@ -39,6 +39,7 @@ const AT_ONCE: usize = 16;
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(2),
     most: Duration::from_secs(60 * 60),
+    most_asked: Duration::from_secs(60 * 60),
     jitter: 0.2,
     give_up_after: Duration::from_secs(24 * 60 * 60),
 };

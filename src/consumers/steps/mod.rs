@@ -108,7 +108,7 @@ impl Follower for Follow {
         }
     }
 
-    fn wake(&self) {
+    fn wake(&self, _: &TenantId) {
         // Without steps there may only be something to remove, which has time.
         if self.makes {
             self.jobs.wake(QUEUE);

@@ -32,6 +32,7 @@ impl<H> Inner<H> {
         let end = match outcome {
             Outcome::Done(done) => End::Done(Arc::new(done)),
             Outcome::Dead { error } => End::Dead(error),
+            Outcome::Later { after } => End::Later(after),
             Outcome::Again { after, error } => {
                 match self.pace.backoff.after(job.attempts, job.tried_for(), after) {
                     Some(wait) => End::Again(wait, error),
@@ -106,7 +107,7 @@ impl<H> Inner<H> {
                     done.then.iter().for_each(|then| then());
                 }
                 // When that is due, the others will find by themselves.
-                End::Again(..) => self.jobs.wake_here(self.queue),
+                End::Again(..) | End::Later(_) => self.jobs.wake_here(self.queue),
                 End::Dead(error) => {
                     let (id, queue) = (&run.id, self.queue);
                     tracing::warn!(id, queue, error, "a job is a dead letter");

@@ -1,0 +1,34 @@
+-- Where tenants want to be told of their events. Times are milliseconds since 1970 UTC.
+CREATE TABLE webhooks (
+    id              TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    tenant          TEXT COLLATE "C" NOT NULL,
+    url             TEXT COLLATE "C" NOT NULL,
+    description     TEXT COLLATE "C",
+    -- The types of events, each between blanks; '*' for all that there will ever be.
+    types           TEXT COLLATE "C" NOT NULL,
+    -- What signs, as its receiver has it; and what was before it, which signs as well until then.
+    secret          TEXT COLLATE "C" NOT NULL,
+    previous_secret TEXT COLLATE "C",
+    previous_until  BIGINT,
+    disabled_at     BIGINT,
+    disabled_why    TEXT COLLATE "C",
+    created_at      BIGINT NOT NULL
+);
+CREATE INDEX webhooks_of_tenant ON webhooks (tenant);
+
+-- Deliveries that have ended. Those that have not are jobs, and so are those that were given up.
+CREATE TABLE deliveries (
+    webhook     TEXT COLLATE "C" NOT NULL REFERENCES webhooks (id) ON DELETE CASCADE,
+    id          TEXT COLLATE "C" NOT NULL,
+    type        TEXT COLLATE "C" NOT NULL,
+    -- The job's: what is told, and of which event.
+    payload     TEXT COLLATE "C" NOT NULL,
+    attempts    BIGINT NOT NULL,
+    -- What the receiver answered, if it did.
+    status      BIGINT,
+    -- Why it failed; none: it is delivered.
+    error       TEXT COLLATE "C",
+    ended_at    BIGINT NOT NULL,
+    PRIMARY KEY (webhook, id)
+);
+CREATE INDEX deliveries_by_age ON deliveries (ended_at);
