@@ -24,7 +24,7 @@ use hyper_util::{
 use connect::{Connector, Refused};
 
 pub use reach::Reach;
-pub use signature::{SigningSecret, WebhookHeaders};
+pub use signature::{SigningSecret, signed_post};
 pub use tls::{system as system_tls, trusting};
 
 /// How long a connection is kept that nothing is sent over.

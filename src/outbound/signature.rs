@@ -8,7 +8,9 @@ use std::{
 
 use aws_lc_rs::{hmac, rand};
 use base64::{Engine as _, prelude::BASE64_STANDARD as BASE64};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use bytes::Bytes;
+use http::{HeaderName, Request, Uri, header::CONTENT_TYPE};
+use http_body_util::Full;
 
 const PREFIX: &str = "whsec_";
 /// Bytes of a secret: as the specification asks.
@@ -58,63 +60,48 @@ impl SigningSecret {
     }
 }
 
-/// The header fields of a message: what names it, when it was sent, and a signature by each secret.
-#[derive(Clone, Debug)]
-pub struct WebhookHeaders([(HeaderName, HeaderValue); 3]);
+/// A request that posts `body`, which is JSON, with the header fields of a message that is sent now: what
+/// names it, the same whenever it is sent again, when it was sent, and a signature by each secret.
+///
+/// # Errors
+/// When `url` is none, or `id` cannot stand in a header field.
+pub fn signed_post<U>(
+    url: U,
+    id: &str,
+    body: Bytes,
+    secrets: &[&SigningSecret],
+) -> Result<Request<Full<Bytes>>, http::Error>
+where
+    U: TryInto<Uri>,
+    U::Error: Into<http::Error>,
+{
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Request::post(url)
+        .header(CONTENT_TYPE, "application/json")
+        .header(ID, id)
+        .header(TIMESTAMP, now)
+        .header(SIGNATURE, signatures(now, id, &body, secrets))
+        .body(Full::new(body))
+}
 
-impl WebhookHeaders {
-    /// Those of a message that is sent now. `id` is the same whenever it is sent again.
-    ///
-    /// # Errors
-    /// When `id` cannot stand in a header field.
-    pub fn of(
-        id: &str,
-        body: &[u8],
-        secrets: &[&SigningSecret],
-    ) -> Result<Self, http::header::InvalidHeaderValue> {
-        Self::at(SystemTime::now(), id, body, secrets)
-    }
-
-    fn at(
-        now: SystemTime,
-        id: &str,
-        body: &[u8],
-        secrets: &[&SigningSecret],
-    ) -> Result<Self, http::header::InvalidHeaderValue> {
-        let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let signatures: Vec<_> = secrets.iter().map(|s| s.sign(id, timestamp, body)).collect();
-        Ok(Self([
-            (ID, HeaderValue::from_str(id)?),
-            (TIMESTAMP, HeaderValue::from(timestamp)),
-            (SIGNATURE, HeaderValue::from_str(&signatures.join(" "))?),
-        ]))
-    }
-
-    /// Puts them into a request's header.
-    pub fn insert_into(self, headers: &mut HeaderMap) {
-        headers.extend(self.0);
-    }
+fn signatures(timestamp: u64, id: &str, body: &[u8], secrets: &[&SigningSecret]) -> String {
+    let signatures: Vec<_> = secrets.iter().map(|s| s.sign(id, timestamp, body)).collect();
+    signatures.join(" ")
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
     fn the_specifications_example_is_signed_alike() {
-        // github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md and the tests of its
-        // libraries.
+        // github.com/standard-webhooks/standard-webhooks, the tests of its libraries.
         let secret = SigningSecret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
-        let at = UNIX_EPOCH + Duration::from_secs(1_614_265_330);
-        let body = br#"{"test": 2432232314}"#;
-        let headers =
-            WebhookHeaders::at(at, "msg_p5jXN8AQM9LWM0D4loKWxJek", body, &[&secret]).unwrap();
-        let [(_, id), (_, timestamp), (_, signature)] = headers.0;
-        assert_eq!(id, "msg_p5jXN8AQM9LWM0D4loKWxJek");
-        assert_eq!(timestamp, "1614265330");
-        assert_eq!(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+        let (id, body) = ("msg_p5jXN8AQM9LWM0D4loKWxJek", br#"{"test": 2432232314}"#);
+        assert_eq!(
+            signatures(1_614_265_330, id, body, &[&secret]),
+            "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+        );
     }
 
     #[test]
@@ -133,9 +120,13 @@ mod tests {
     #[test]
     fn each_secret_signs() {
         let secrets = [SigningSecret::generate().unwrap(), SigningSecret::generate().unwrap()];
-        let headers = WebhookHeaders::of("a", b"b", &[&secrets[0], &secrets[1]]).unwrap();
-        let signatures: Vec<_> = headers.0[2].1.to_str().unwrap().split(' ').collect();
+        let all = [&secrets[0], &secrets[1]];
+        let request = signed_post("http://a/", "b", "c".into(), &all).unwrap();
+        let signatures: Vec<_> =
+            request.headers()[SIGNATURE].to_str().unwrap().split(' ').collect();
         assert_eq!(signatures.len(), 2);
         assert!(signatures.iter().all(|s| s.starts_with("v1,")) && signatures[0] != signatures[1]);
+        assert!(signed_post("http://a/", "b\n", "c".into(), &all).is_err());
+        assert!(signed_post("", "b", "c".into(), &all).is_err());
     }
 }

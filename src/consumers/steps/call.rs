@@ -8,8 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::timeout;
@@ -24,7 +23,7 @@ use crate::{
         told::Told,
     },
     jobs::{Backoff, Done, Handler, Job, Outcome, Pace},
-    outbound::{self, Client, Reach, WebhookHeaders},
+    outbound::{self, Client, Reach, signed_post},
     problem,
     tenant::TenantId,
 };
@@ -97,7 +96,7 @@ enum NoAnswer {
     )]
     NoPass,
     #[error("the request cannot be made")]
-    Request(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Request(#[from] http::Error),
 }
 
 impl Caller {
@@ -179,15 +178,8 @@ impl Caller {
     }
 
     async fn ask(&self, call: &Call, upload: Uuid, body: Bytes) -> Result<Answer, NoAnswer> {
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let id = format!("{upload}:{}", call.name);
-        let signed = WebhookHeaders::of(&id, &body, &[&call.secret]);
-        signed.map_err(|error| NoAnswer::Request(error.into()))?.insert_into(&mut headers);
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = call.url.clone();
-        *request.headers_mut() = headers;
+        let request = signed_post(call.url.clone(), &id, body, &[&call.secret])?;
         let response = self.client.send(request).await?;
         match response.status() {
             StatusCode::ACCEPTED => Ok(Answer::Later),

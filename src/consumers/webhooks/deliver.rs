@@ -5,8 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderValue, Request, StatusCode, header::CONTENT_TYPE};
-use http_body_util::Full;
+use http::StatusCode;
 use hyper::body::Incoming;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -21,7 +20,7 @@ use crate::{
     consumers::records::{self, Records},
     database::Database,
     jobs::{Done, Handler, Job, Outcome},
-    outbound::{self, Client, WebhookHeaders},
+    outbound::{self, Client, signed_post},
     problem,
     tenant::TenantId,
 };
@@ -95,14 +94,10 @@ impl Deliverer {
 
     async fn attempt(&self, webhook: &Webhook, message: Message) -> Attempt {
         let secrets = webhook.secrets(SystemTime::now());
-        let headers = WebhookHeaders::of(&message.id, &message.body, &secrets);
-        let request = Request::post(&webhook.url).body(Full::new(message.body));
-        let (Ok(headers), Ok(mut request)) = (headers, request) else {
+        let request = signed_post(&*webhook.url, &message.id, message.body, &secrets);
+        let Ok(request) = request else {
             return Attempt::Failed("The url cannot be sent to.".to_owned(), None);
         };
-        let json = HeaderValue::from_static("application/json");
-        request.headers_mut().insert(CONTENT_TYPE, json);
-        headers.insert_into(request.headers_mut());
         match timeout(self.timeout, self.client.send(request)).await {
             Ok(Ok(answer)) => judge(answer).await,
             Ok(Err(error)) => {

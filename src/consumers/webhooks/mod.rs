@@ -3,8 +3,8 @@
 //! Each change of an image adds a job for each webhook that is told of it, in its own transaction
 //! ([`Notify`]); a worker sends what a stream of events would tell, signed as Standard Webhooks has it,
 //! again and again until the receiver has taken it or the time is over ([`Deliverer`]). What waits or
-//! was given up is told from the jobs, what has ended from the table of deliveries ([`deliveries`]).
-//! Receivers are named by tenants: [`target`] refuses what a URL tells, and `outbound` what a host
+//! was given up is told from the jobs, what has ended from the table of deliveries (`deliveries`).
+//! Receivers are named by tenants: `target` refuses what a URL tells, and `outbound` what a host
 //! turns out to stand for.
 
 mod deliver;
