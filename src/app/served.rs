@@ -108,7 +108,8 @@ impl Consumers {
         let caller = if workers.enabled && !calls.is_empty() {
             let caller = Caller::new(records.clone(), calls, signer, base);
             let caller = caller.map_err(|message| Invalid::new("consumers.steps", message))?;
-            Some(Worker::new(jobs.clone(), CALLS, caller, Caller::pace()))
+            let pace = caller.pace();
+            Some(Worker::new(jobs.clone(), CALLS, caller, pace))
         } else {
             None
         };

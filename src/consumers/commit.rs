@@ -60,7 +60,7 @@ impl Uploads {
                 None => Ok(()),
             }
         };
-        commit_recorded(intent, upload, new, check, commit, unstage)
+        commit_recorded(intent, upload, new, check, commit, async { Ok(()) }, unstage)
     }
 
     /// Puts `bytes`, the same image in other words, in the place of what `image` has, if that is still its
@@ -80,8 +80,6 @@ impl Uploads {
         let size = bytes.len() as u64;
         let expected = ExpectedSize { least: size, most: size };
         let intent = self.records.intent(&image.tenant, &image.key, expected);
-        self.records.foretell(image, intent.id(), results).await?;
-        fault::point("rewrite.foretold");
         let sha256 = storage::sha256(&bytes);
         let mut upload = self
             .storage
@@ -110,7 +108,14 @@ impl Uploads {
             _ => Err(records::Error::Condition),
         });
         let commit = Commit { sha256: Some(sha256), if_absent: false };
-        self.carry_out(commit_recorded(intent, upload, new, check, commit, async { Ok(()) })).await
+        let (records, image, id) = (self.records.clone(), image.clone(), intent.id());
+        let foretell = async move {
+            records.foretell(&image, id, results).await?;
+            fault::point("rewrite.foretold");
+            Ok(())
+        };
+        let nothing = async { Ok(()) };
+        self.carry_out(commit_recorded(intent, upload, new, check, commit, foretell, nothing)).await
     }
 
     /// Lets a session go that a request failed on; with `ends`, ends it, since nothing but other
@@ -182,17 +187,23 @@ fn check_target(
     }
 }
 
-/// The last step of an upload: its intent, its object, its record.
+/// The last step of an upload: its intent, its object, its record. `first` is done once it is settled that
+/// nobody else changes what has the name, `unstage` once the object is in its place.
 async fn commit_recorded(
     intent: Arc<Intent>,
     upload: Box<dyn Upload>,
     new: NewImage,
     check: Check,
     commit: Commit,
+    first: impl Future<Output = records::Result<()>>,
     unstage: impl Future<Output = Result<(), Settling>>,
 ) -> Result<Image, Error> {
     let prepared = intent.prepare(new, check).await?;
     fault::point("commit.prepared");
+    if let Err(error) = first.await {
+        intent.give_up().await?;
+        return Err(error.into());
+    }
     let stored = match intent.while_held(upload.finish(commit)).await? {
         Ok(stored) => stored,
         Err(error) => {

@@ -167,6 +167,23 @@ impl Jobs {
         .await
     }
 
+    /// Those of the jobs of these ids, a few, that there are.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_all(&self, ids: Vec<String>) -> Result<Vec<Listed>> {
+        let numbers: Vec<_> = (1..=ids.len()).map(|number| format!("${number}")).collect();
+        let sql = format!("SELECT * FROM jobs WHERE id IN ({})", numbers.join(", "));
+        self.read(move |connection| {
+            Box::pin(async move {
+                let batch = Batch::new(connection).statement(&sql);
+                let batch = ids.into_iter().fold(batch, Batch::bind);
+                batch.run(connection).await?.rows.iter().map(listed).collect()
+            })
+        })
+        .await
+    }
+
     /// Makes jobs due now, dead letters too; they are tried as if they had just been added. Those
     /// that run stay as they are. How many.
     ///

@@ -27,8 +27,9 @@ pub use reach::Reach;
 pub use signature::{SigningSecret, signed_post};
 pub use tls::{system as system_tls, trusting};
 
-/// How long a connection is kept that nothing is sent over.
-const IDLE: Duration = Duration::from_secs(15);
+/// How long a connection is kept that nothing is sent over: shorter than servers usually keep it, so that it is
+/// not closed just when it is used (Node.js has 5 s).
+const IDLE: Duration = Duration::from_secs(4);
 const PRODUCT: &str = concat!("gatehouse/", env!("CARGO_PKG_VERSION"));
 
 /// What makes requests. Cheap to clone; clones share their connections.

@@ -130,6 +130,47 @@ async fn all_gates_have_to_let_an_image_pass() {
 }
 
 #[tokio::test]
+async fn a_slow_service_keeps_no_other_gate_closed() {
+    let (slow, _switch) = Upstream::switched("").await;
+    let gate = Upstream::answering(answer("200 OK", r#"{"pass":true}"#)).await;
+    let url = gate.url("/");
+    let both = format!(
+        "[consumers.steps.scan]\nkind = \"http\"\nurl = \"{url}\"\ngate = true\n\
+         secret = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\n"
+    );
+    let app = asking(&slow, &both).start().await;
+    let mut last = String::new();
+    for n in 0..20 {
+        last = upload(&app, &format!("{n}.png"), &picture(64, 48, 255)).await;
+    }
+    requests(&gate, 20).await;
+    requests(&slow, 8).await;
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while content(&app, &last).await.status != 200 {
+        assert!(std::time::Instant::now() < until, "{}", record(&app, &last).await);
+    }
+    assert_eq!(slow.requests().len(), 8, "its own share");
+}
+
+#[tokio::test]
+async fn a_no_is_not_taken_back_by_a_later_yes() {
+    let service = Upstream::answering(answer("202 Accepted", "")).await;
+    let app = asking(&service, GATE).start().await;
+    let id = upload(&app, "a.png", &picture(64, 48, 255)).await;
+    let request = requests(&service, 1).await.remove(0);
+    let asked: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+    let url = asked["callback"]["url"].as_str().unwrap();
+    let path = url.strip_prefix(&format!("http://{}", app.addr)).unwrap();
+    for said in ["false", "true"] {
+        let said = format!("{{\"pass\":{said}}}");
+        assert_eq!(Request::post(path).body(said).send(app.addr).await.status, 204);
+    }
+    processed(&app, &id).await;
+    assert_hidden(&app, &id).await;
+    assert_eq!(results(&app, &id).await["labels"], json!({"pass": false}));
+}
+
+#[tokio::test]
 async fn a_gate_may_answer_later() {
     let service = Upstream::answering(answer("202 Accepted", "")).await;
     let app = asking(&service, GATE).start().await;

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::calls::{answer, asking, requests};
 use super::{IMAGES, picture, processed, record, results, upload, variant};
-use crate::events::Stream;
+use crate::events::{Stream, delete};
 use crate::harness::App;
 use crate::harness::http::{Request, find};
 use crate::harness::images::avif;
+use crate::harness::invariants;
 use crate::harness::upstream::Upstream;
 
 const STRIP: &str = "\
@@ -115,7 +116,7 @@ async fn a_rewriting_that_is_killed_is_taken_up_again() {
 
 #[tokio::test]
 async fn an_upload_in_between_is_not_lost() {
-    let fault = "rewrite.foretold:hold=held";
+    let fault = "steps.read:hold=held";
     let app = App::builder().file(STRIP).env("GATEHOUSE_FAULT", fault).start().await;
     let id = upload(&app, "a.png", &photo()).await;
     let held = app.folder().join("held");
@@ -131,6 +132,58 @@ async fn an_upload_in_between_is_not_lost() {
     assert_eq!(content(&app, &id).await, other);
     assert_eq!(results(&app, &id).await["camera"], json!({}));
     app.assert_nothing_left_over().await;
+}
+
+#[tokio::test]
+async fn services_are_asked_also_where_stripping_was_turned_off_meanwhile() {
+    let service = Upstream::answering(answer("200 OK", r#"{"pass":true}"#)).await;
+    let settings = |strip: &str| asking(&service, &format!("gate = true\n{strip}"));
+    let fault = "steps.read:abort";
+    let builder = settings(STRIP).minio().await.postgres().await;
+    let mut app = builder.clone().env("GATEHOUSE_FAULT", fault).start().await;
+    let id = upload(&app, "a.png", &photo()).await;
+    let until = Instant::now() + Duration::from_secs(20);
+    while app.runs() {
+        assert!(Instant::now() < until, "{}", app.log_text());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    app.kill();
+    let (bucket, store) = app.bucket().expect("a bucket");
+    let without = settings("[consumers.steps.thumb]\nwidth = 32").s3(store, bucket);
+    let app = without.database(&app.database()).start().await;
+    // Its job is taken once the lease of the one that died has run out.
+    let until = Instant::now() + Duration::from_secs(60);
+    while record(&app, &id).await["quarantined"] == true {
+        assert!(Instant::now() < until, "{}", record(&app, &id).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(content(&app, &id).await, photo());
+}
+
+#[tokio::test]
+async fn nothing_is_written_down_of_an_image_that_is_gone() {
+    let fault = "steps.read:hold=held";
+    let app = App::builder().file(STRIP).env("GATEHOUSE_FAULT", fault).start().await;
+    let id = upload(&app, "a.png", &photo()).await;
+    let held = app.folder().join("held");
+    let until = Instant::now() + Duration::from_secs(20);
+    while !held.exists() {
+        assert!(Instant::now() < until, "{}", app.log_text());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(delete(&app, "acme", &id.as_str().into()).await.status, 204);
+    std::fs::remove_file(&held).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while app.run(&["jobs", "list", "--json"]).stdout.contains("images") {
+        assert!(Instant::now() < until, "{}", app.log_text());
+    }
+    app.assert_nothing_left_over().await;
+    let mut database = invariants::connect(&app.database()).await;
+    let kept: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM results")
+        .fetch_one(&mut database)
+        .await
+        .expect("a count");
+    assert_eq!(kept.0, 0);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::{
     Extent, Records, Result, StepResult,
     image::{self, Image, millis, signed},
-    results::keep,
+    results::{hold, is_known, keep},
 };
 use crate::{database::Batch, tenant::TenantId};
 
@@ -127,8 +127,8 @@ impl Records {
         self.tell(batch, id, Change::Processed, image)
     }
 
-    /// Writes down what has come of a step for the content that `image` has, if that is still its
-    /// content, tells of it, and does what `also` adds before.
+    /// Writes down what has come of a step for the content that `image` has, and tells of it, if that is
+    /// still its content and nothing is known yet; does what `also` adds before, in any case.
     ///
     /// # Errors
     /// When the database fails.
@@ -141,8 +141,11 @@ impl Records {
         let (records, event, tenant) = (self.clone(), Uuid::now_v7(), image.tenant.clone());
         let written = self.write(move |connection| {
             Box::pin(async move {
-                let batch = also(Batch::new(connection));
-                let batch = keep(batch, &image, std::slice::from_ref(&result));
+                hold(also(Batch::new(connection)), &image).run(connection).await?;
+                if is_known(connection, &image, &result.step).await? {
+                    return Ok(());
+                }
+                let batch = keep(Batch::new(connection), &image, std::slice::from_ref(&result));
                 records.tell_processed(batch, event, &image).run(connection).await?;
                 Ok(())
             })

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::SystemTime};
 
 use serde_json::Value;
-use sqlx::{Row as _, any::AnyRow};
+use sqlx::{AnyConnection, Row as _, any::AnyRow};
 use uuid::Uuid;
 
 use super::{
@@ -94,10 +94,8 @@ pub fn forget(batch: Batch, id: Uuid, upload: Option<Uuid>) -> Batch {
 }
 
 /// Adds what has come of all steps for the content that `image` has. If it has other content by then, or is
-/// gone, nothing is kept, and jobs remove what was made.
+/// gone, nothing is kept, and jobs remove what was made. What is known already of this content stays.
 pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
-    // Who changes an image of the tenant's has this row before all others, and until the end.
-    const HOLD: &str = "UPDATE usage SET events = events WHERE tenant = $1";
     const KEEP: &str = "\
         INSERT INTO results (image, step, tenant, upload, object, object_etag, output, error, finished_at, \
         passed) SELECT images.id, $3, images.tenant, images.upload, $4, $5, $6, $7, CAST($8 AS BIGINT), \
@@ -105,13 +103,13 @@ pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
         WHERE images.id = $1 AND images.upload = $2 ON CONFLICT (image, step) DO UPDATE SET \
         upload = excluded.upload, object = excluded.object, object_etag = excluded.object_etag, \
         output = excluded.output, error = excluded.error, finished_at = excluded.finished_at, \
-        passed = excluded.passed";
+        passed = excluded.passed WHERE results.upload <> excluded.upload OR results.finished_at = 0";
     const RELEASE: &str = "\
         UPDATE images SET quarantined = 0 WHERE id = $1 AND upload = $2 AND NOT EXISTS \
         (SELECT 1 FROM results WHERE image = $1 AND upload = $2 AND passed = 0)";
     let (tenant, id) = (image.tenant.as_str().to_owned(), image.id.to_string());
     let upload = image.upload.to_string();
-    let mut batch = batch.statement(HOLD).bind(tenant.clone());
+    let mut batch = hold(batch, image);
     for result in results {
         let (object, etag) = result.object.clone().unzip();
         let object = object.map(|object: Uuid| object.to_string());
@@ -145,6 +143,25 @@ pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
     batch
 }
 
+/// Adds that nobody else changes an image of the tenant's until the transaction ends: who does has this row
+/// before all others.
+pub(super) fn hold(batch: Batch, image: &Image) -> Batch {
+    const HOLD: &str = "UPDATE usage SET events = events WHERE tenant = $1";
+    batch.statement(HOLD).bind(image.tenant.as_str().to_owned())
+}
+
+/// Whether it is known what has come of this step for the content that `image` has.
+pub(super) async fn is_known(
+    connection: &mut AnyConnection,
+    image: &Image,
+    step: &str,
+) -> Result<bool> {
+    const SQL: &str = "\
+        SELECT step FROM results WHERE image = $1 AND step = $2 AND upload = $3 AND finished_at > 0";
+    let query = sqlx::query(SQL).bind(image.id.to_string()).bind(step.to_owned());
+    Ok(query.bind(image.upload.to_string()).fetch_optional(connection).await?.is_some())
+}
+
 /// Adds that the content that `image` has is held back until these gates have let it pass.
 pub fn await_gates<'a>(batch: Batch, image: &Image, gates: impl Iterator<Item = &'a str>) -> Batch {
     const AWAIT: &str = "\
@@ -161,8 +178,8 @@ pub fn await_gates<'a>(batch: Batch, image: &Image, gates: impl Iterator<Item = 
 }
 
 impl Records {
-    /// Writes down what is to be told of steps once the image has the content of this upload, which
-    /// replaces what `image` has now. They have made no objects.
+    /// Writes down what is to be told of steps once the image has the content that `upload` is about to bring
+    /// in the place of what it has now. They have made no objects.
     ///
     /// # Errors
     /// When the database fails.
@@ -174,10 +191,11 @@ impl Records {
     ) -> Result<()> {
         const FORETELL: &str = "\
             INSERT INTO results (image, step, tenant, upload, output, error, finished_at) \
-            VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (image, step) DO UPDATE SET \
+            SELECT images.id, $2, images.tenant, $3, $4, $5, CAST($6 AS BIGINT) FROM images \
+            WHERE images.id = $1 AND images.upload = $7 ON CONFLICT (image, step) DO UPDATE SET \
             upload = excluded.upload, output = excluded.output, error = excluded.error, \
             finished_at = excluded.finished_at";
-        let (id, tenant) = (image.id.to_string(), image.tenant.as_str().to_owned());
+        let (id, old) = (image.id.to_string(), image.upload.to_string());
         self.write(move |connection| {
             Box::pin(async move {
                 let batch = results.into_iter().fold(Batch::new(connection), |batch, result| {
@@ -187,11 +205,11 @@ impl Records {
                         .statement(FORETELL)
                         .bind(id.clone())
                         .bind(result.step.clone())
-                        .bind(tenant.clone())
                         .bind(upload.to_string())
                         .bind(output.map(Value::to_string))
                         .bind(error.cloned())
                         .bind(millis(SystemTime::now()))
+                        .bind(old.clone())
                 });
                 batch.run(connection).await?;
                 Ok(())

@@ -32,8 +32,8 @@ use crate::{
 pub const CALLS: &str = "calls";
 /// The largest answer, in bytes.
 pub(super) const LARGEST: usize = 64 * 1024;
-/// Requests under way at once.
-const AT_ONCE: usize = 16;
+/// Requests to one step's service that are under way at once.
+const AT_ONCE: usize = 8;
 /// When a request that failed is sent again.
 const BACKOFF: Backoff = Backoff {
     first: Duration::from_secs(2),
@@ -114,17 +114,17 @@ impl Caller {
         Ok(Self { records, calls: calls.into(), client, signer, base })
     }
 
-    /// How its jobs are done.
-    pub fn pace() -> Pace {
-        Pace::new(AT_ONCE, BACKOFF)
+    /// How its jobs are done: so many of each step's at once that no service waits for another.
+    pub fn pace(&self) -> Pace {
+        Pace { fair: true, ..Pace::new(AT_ONCE * self.calls.len(), BACKOFF) }
     }
 
     async fn call(&self, job: &Job) -> Result<Outcome, Error> {
-        let ids = (TenantId::parse(&job.tenant), Uuid::try_parse(&job.subject));
-        let ((Ok(tenant), Ok(id)), Ok(upload)) = (ids, Uuid::try_parse(&job.payload)) else {
+        let (tenant, content) = (TenantId::parse(&job.tenant), content(&job.payload));
+        let (Ok(tenant), Some((id, upload))) = (tenant, content) else {
             return Ok(Outcome::dead("the job tells of no image"));
         };
-        let Some(call) = self.calls.iter().find(|call| call.name == job.kind) else {
+        let Some(call) = self.calls.iter().find(|call| call.name == job.subject) else {
             // Another process may have it; a gate must never open for want of it.
             return Ok(Outcome::again("there is no http step of this name in the settings here"));
         };
@@ -198,6 +198,20 @@ impl Handler for Caller {
     async fn run(&self, job: &Job) -> Outcome {
         self.call(job).await.unwrap_or_else(|error| Outcome::again(problem::chain(&error)))
     }
+
+    fn share(&self, _step: &str) -> usize {
+        AT_ONCE
+    }
+}
+
+/// What a job says that its service is asked about: the image, and the upload that brought its content.
+pub(super) fn payload(image: &Image) -> String {
+    format!("{} {}", image.id, image.upload)
+}
+
+fn content(payload: &str) -> Option<(Uuid, Uuid)> {
+    let (image, upload) = payload.split_once(' ')?;
+    Some((Uuid::try_parse(image).ok()?, Uuid::try_parse(upload).ok()?))
 }
 
 /// What a body says; null where there is none.

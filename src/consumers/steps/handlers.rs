@@ -6,7 +6,7 @@ use super::{Steps, call::LARGEST};
 use crate::{
     consumers::{
         error::Error,
-        handlers::{UploadBody, acceptable_body, decoded_segment, id, linked_tenant},
+        handlers::{UploadBody, acceptable_body, broken, decoded_segment, id, linked_tenant},
         upload::Uploads,
     },
     problem::Problem,
@@ -28,7 +28,7 @@ pub async fn answer(
         other => other,
     })?;
     let mut body = UploadBody::of(&request, payload, length, uploads.settings());
-    let answer = body.body.collect(LARGEST).await?;
+    let answer = body.body.collect(LARGEST).await.map_err(broken)?;
     steps.answer(&tenant, content, call, &answer).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -31,13 +31,15 @@ use super::{
 };
 use crate::{
     database::Batch,
-    jobs::{self, Jobs, NewJob, State},
+    jobs::{self, Jobs, Listed, NewJob, State},
     tenant::TenantId,
 };
 use settings::{Call, Step};
 
 /// The kind of a job that runs this process's own steps.
 const MAKE: &str = "make";
+/// The kind of a job that asks a service.
+const CALL: &str = "call";
 
 /// Adds the resource that services answer at later. It expects [`Steps`] among the app's data.
 pub fn signed_routes(config: &mut web::ServiceConfig) {
@@ -84,16 +86,15 @@ fn add_calls(batch: Batch, image: &Image, calls: &[Call]) -> Batch {
 
 /// Adds the job for a call about the content that `image` has, or for all that is made here.
 fn add(batch: Batch, image: &Image, call: Option<&str>) -> Batch {
-    let job = NewJob {
-        id: &job_id(image, call),
-        queue: if call.is_some() { CALLS } else { QUEUE },
-        tenant: image.tenant.as_str(),
-        subject: &image.id.to_string(),
-        kind: call.unwrap_or(MAKE),
-        payload: &image.upload.to_string(),
-        after: Duration::ZERO,
+    let (id, tenant) = (&job_id(image, call), image.tenant.as_str());
+    let (subject, payload) = match call {
+        // Each service has a share of its own.
+        Some(step) => (step.to_owned(), call::payload(image)),
+        None => (image.id.to_string(), image.upload.to_string()),
     };
-    jobs::add(batch, &job)
+    let (queue, kind) = if call.is_some() { (CALLS, CALL) } else { (QUEUE, MAKE) };
+    let (subject, payload, after) = (&subject, &payload, Duration::ZERO);
+    jobs::add(batch, &NewJob { id, queue, tenant, subject, kind, payload, after })
 }
 
 impl Follower for Follow {
@@ -174,14 +175,22 @@ impl Steps {
         if self.own.is_empty() && self.calls.is_empty() {
             return Ok(None);
         }
-        // The jobs first: they are there until there are results.
+        // The jobs first, and at once: they are there until there are results, or other jobs.
+        let mut ids = vec![job_id(image, None)];
+        ids.extend(self.calls.iter().map(|call| job_id(image, Some(&call.name))));
+        let jobs = self.jobs.find_all(ids).await.map_err(records::Error::from)?;
+        let job = |call| jobs.iter().find(|job| job.id == job_id(image, call));
         let mut waits = Map::new();
-        if !self.own.is_empty() {
-            let told = self.waiting(image, None).await?;
-            waits.extend(self.own.iter().map(|step| (step.name.clone(), told.clone())));
+        for step in &self.own {
+            waits.insert(step.name.clone(), waiting(job(None)));
         }
         for call in &self.calls {
-            waits.insert(call.name.clone(), self.waiting(image, Some(&call.name)).await?);
+            let told = match (job(Some(&call.name)), job(None)) {
+                // It is asked about what comes of the rewriting.
+                (None, Some(_)) if self.strips => json!({ "state": "pending", "attempts": 0 }),
+                (job, _) => waiting(job),
+            };
+            waits.insert(call.name.clone(), told);
         }
         let mut progress = Progress { processing: waits, results: Map::new() };
         for StepResult { step, output, .. } in self.records.results(image).await? {
@@ -195,31 +204,6 @@ impl Steps {
             progress.processing.insert(step, state);
         }
         Ok(Some(progress))
-    }
-
-    /// What is told of a step that has not run yet, by its job.
-    async fn waiting(&self, image: &Image, call: Option<&str>) -> Result<Value, Error> {
-        let find = async |call| {
-            let job = self.jobs.find(&job_id(image, call)).await;
-            job.map_err(|error| Error::from(records::Error::from(error)))
-        };
-        Ok(match find(call).await? {
-            // It is asked about what comes of the rewriting.
-            None if call.is_some() && self.strips && find(None).await?.is_some() => {
-                json!({ "state": "pending", "attempts": 0 })
-            }
-            // It was set up after the image was stored.
-            None => json!({ "state": "skipped" }),
-            Some(job) => {
-                let state = match job.state {
-                    State::Waiting => "pending",
-                    State::Running => "running",
-                    State::Dead => "failed",
-                };
-                // What went wrong is the operator's to know.
-                json!({ "state": state, "attempts": job.attempts })
-            }
-        })
     }
 
     /// The call of this name, for whose answer about the content that `upload` brought somebody holds a
@@ -270,6 +254,23 @@ impl Steps {
         // The job first, as whoever ends it does.
         let written = self.records.process(image, result, move |batch| jobs::remove(batch, &job));
         Ok(written.await?)
+    }
+}
+
+/// What is told of a step that has not run yet, by its job.
+fn waiting(job: Option<&Listed>) -> Value {
+    match job {
+        // It was set up after the image was stored.
+        None => json!({ "state": "skipped" }),
+        Some(job) => {
+            let state = match job.state {
+                State::Waiting => "pending",
+                State::Running => "running",
+                State::Dead => "failed",
+            };
+            // What went wrong is the operator's to know.
+            json!({ "state": state, "attempts": job.attempts })
+        }
     }
 }
 

@@ -29,7 +29,6 @@ use crate::{
 pub struct Maker {
     uploads: Arc<Uploads>,
     steps: Vec<Step>,
-    /// What is asked of services once the image stays as it is, where it may be rewritten first.
     calls: Arc<[Call]>,
     limits: Limits,
     /// As many threads work at a time.
@@ -62,8 +61,7 @@ impl Maker {
         at_once: usize,
     ) -> Self {
         let (steps, threads) = (settings.own(), Arc::new(Semaphore::new(at_once)));
-        let calls = if settings.strip() { settings.calls() } else { Vec::new() };
-        Self { uploads, steps, calls: calls.into(), limits, threads }
+        Self { uploads, steps, calls: settings.calls().into(), limits, threads }
     }
 
     fn storage(&self) -> &SharedStorage {
@@ -117,13 +115,16 @@ impl Maker {
         Ok(self.steps.iter().filter(is_missing).cloned().collect())
     }
 
-    /// Keeps what has come of all steps.
+    /// Keeps what has come of all steps, and has services asked that have not been: where the image may have
+    /// been rewritten, whoever took it in has left that to this.
     async fn finish(&self, image: Image, runs: Vec<Run>) -> Result<Outcome, Error> {
         let results = self.store_all(&image, runs).await?;
         fault::point("steps.stored");
         let (records, tenant, event) =
             (self.uploads.records.clone(), image.tenant.clone(), Uuid::now_v7());
-        let (tell, calls) = (records.clone(), Arc::clone(&self.calls));
+        let (tell, mut calls) = (records.clone(), self.calls.to_vec());
+        let known = records.results(&image).await?;
+        calls.retain(|call| !known.iter().any(|result| result.step == call.name));
         let done = Done::with(move |batch| {
             let batch = records::keep_results(batch, &image, &results);
             records.tell_processed(add_calls(batch, &image, &calls), event, &image)
