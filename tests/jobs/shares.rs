@@ -165,8 +165,8 @@ async fn what_is_put_off_for_one_subject_is_put_off_together() {
             assert!(Instant::now() < until, "{} are due", subject.number(DUE).await);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        // Not one by one.
-        assert!(of(&worker, "stuck") <= 100, "{} on {}", of(&worker, "stuck"), subject.url);
+        // Not one by one: with 500 each time, beside up to 128 that have run by then.
+        assert!(of(&worker, "stuck") <= 1500, "{} on {}", of(&worker, "stuck"), subject.url);
         assert_eq!(of(&worker, "other"), 50);
         worker.stop().await;
         let waits = "SELECT COUNT(*) FROM jobs WHERE attempts = 0 AND owner IS NULL \
