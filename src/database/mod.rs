@@ -75,6 +75,15 @@ impl Dialect {
             Self::Postgres => "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000 AS BIGINT)",
         }
     }
+
+    /// What ends a query for rows that are to be changed, so that it leaves out those that another
+    /// transaction is changing. SQLite has one writer.
+    pub fn skip_locked(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::Postgres => " FOR UPDATE SKIP LOCKED",
+        }
+    }
 }
 
 /// Who opens the database.

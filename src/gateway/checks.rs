@@ -93,12 +93,16 @@ impl Checks {
         })
     }
 
-    /// What tells whether nobody may act for a tenant, as far as is known.
-    pub fn suspended(&self) -> impl Fn(&TenantId) -> bool + Send + Sync + use<> {
-        let tenants = self.tenants.clone();
+    /// What tells whether nobody may act for a tenant; none where that has to be known, since credentials
+    /// are asked for, and is not yet.
+    pub fn suspended(&self) -> impl Fn(&TenantId) -> Option<bool> + Send + Sync + use<> {
+        let (tenants, is_needed) = (self.tenants.clone(), self.ask_for_credentials());
         move |tenant| {
-            let rules = tenants.as_ref().and_then(|tenants| tenants.rules(tenant));
-            rules.is_some_and(|rules| rules.suspended())
+            let Some(tenants) = &tenants else { return Some(false) };
+            if is_needed && !tenants.are_known() {
+                return None;
+            }
+            Some(tenants.rules(tenant).is_some_and(|rules| rules.suspended()))
         }
     }
 

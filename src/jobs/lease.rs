@@ -161,14 +161,12 @@ async fn due(
     queue: &'static str,
     most: usize,
 ) -> Result<Vec<AnyRow>> {
-    let mut sql = format!(
+    let sql = format!(
         "SELECT {COLUMNS}, {now} AS now FROM jobs WHERE queue = $1 AND due_at <= {now} \
-         ORDER BY due_at LIMIT $2",
-        now = dialect.now()
+         ORDER BY due_at LIMIT $2{lock}",
+        now = dialect.now(),
+        lock = dialect.skip_locked()
     );
-    if dialect == Dialect::Postgres {
-        sql.push_str(" FOR UPDATE SKIP LOCKED");
-    }
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let query = sqlx::query(AssertSqlSafe(sql)).bind(queue).bind(most);
     Ok(query.fetch_all(connection).await?)

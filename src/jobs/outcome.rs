@@ -22,6 +22,12 @@ pub enum Outcome {
         /// How long it waits.
         after: Duration,
     },
+    /// The same, and no other job of its queue that is about the same could be tried either: those that
+    /// are due are put off with it.
+    AllLater {
+        /// How long they wait.
+        after: Duration,
+    },
     /// It failed, and would fail again: it becomes a dead letter.
     Dead {
         /// Why, in one sentence for the operator.

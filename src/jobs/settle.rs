@@ -1,6 +1,10 @@
 //! How runs end: many at a time, each only if it is still its owner's.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     Job, Jobs,
@@ -8,6 +12,7 @@ use super::{
     lease::{among, bind_all, run_of},
     one_line,
     outcome::{Also, Done},
+    share::PAGE,
 };
 use crate::database::{Batch, Dialect, Result};
 
@@ -18,8 +23,8 @@ pub(super) enum End {
     Done(Arc<Done>),
     /// It is due again after this time.
     Again(Duration, String),
-    /// It is due after this time, as if it had not run.
-    Later(Duration),
+    /// It is due after this time, as if it had not run; and so is what else is due about this.
+    Later(Duration, Option<String>),
     /// It is a dead letter.
     Dead(String),
 }
@@ -58,26 +63,29 @@ impl Jobs {
 
     async fn settle_one(&self, job: &Job, end: End) -> Result<bool> {
         let run = job.run();
-        Ok(self.settle(vec![(run.clone(), end)]).await?.contains(&run))
+        Ok(self.settle(&job.queue, vec![(run.clone(), end)]).await?.contains(&run))
     }
 
-    /// Ends runs in one transaction; those that were still this owner's. Of the others nothing is
-    /// written: they are somebody else's, or gone.
+    /// Ends runs of jobs of `queue` in one transaction; those that were still this owner's. Of the others
+    /// nothing is written: they are somebody else's, or gone.
     ///
     /// # Errors
     /// When the database fails, or what one of them writes is refused; then none has ended.
-    pub(super) async fn settle(&self, ends: Vec<(Run, End)>) -> Result<HashSet<Run>> {
+    pub(super) async fn settle(&self, queue: &str, ends: Vec<(Run, End)>) -> Result<HashSet<Run>> {
         let (dialect, owner) = (self.database().dialect(), self.owner());
+        let queue = queue.to_owned();
         let settling = self.write(move |connection| {
             Box::pin(async move {
                 let marked = mark(Batch::new(connection), dialect, &owner, &ends);
                 let marked = marked.run(connection).await?;
                 let own = marked.rows.iter().map(run_of).collect::<Result<HashSet<_>>>()?;
-                let with = ends.iter().filter(|(run, _)| own.contains(run)).filter_map(also);
-                let with: Vec<_> = with.collect();
-                if !with.is_empty() {
+                let ended = || ends.iter().filter(|(run, _)| own.contains(run)).map(|(_, end)| end);
+                let with: Vec<_> = ended().filter_map(also).collect();
+                let off: BTreeMap<_, _> = ended().filter_map(all_later).collect();
+                if !with.is_empty() || !off.is_empty() {
                     let batch = with.iter().fold(Batch::new(connection), |batch, also| also(batch));
-                    batch.run(connection).await?;
+                    let put_off = |batch, (about, wait)| put_off(batch, &queue, about, wait);
+                    off.into_iter().fold(batch, put_off).run(connection).await?;
                 }
                 Ok(own)
             })
@@ -114,7 +122,7 @@ fn mark(batch: Batch, dialect: Dialect, owner: &str, ends: &[(Run, End)]) -> Bat
                 let batch = batch.statement(&AGAIN.replace("{now}", dialect.now()));
                 batch.bind(one_line(error)).bind(millis(*wait))
             }
-            End::Later(wait) => {
+            End::Later(wait, _) => {
                 batch.statement(&LATER.replace("{now}", dialect.now())).bind(millis(*wait))
             }
             End::Dead(error) => {
@@ -126,9 +134,30 @@ fn mark(batch: Batch, dialect: Dialect, owner: &str, ends: &[(Run, End)]) -> Bat
     batch
 }
 
-fn also((_, end): &(Run, End)) -> Option<&Also> {
+fn also(end: &End) -> Option<&Also> {
     match end {
         End::Done(done) => done.also.as_deref(),
-        End::Again(..) | End::Later(_) | End::Dead(_) => None,
+        End::Again(..) | End::Later(..) | End::Dead(_) => None,
     }
+}
+
+/// About what all is put off, and how long.
+fn all_later(end: &End) -> Option<(&str, Duration)> {
+    match end {
+        End::Later(wait, Some(about)) => Some((about, *wait)),
+        _ => None,
+    }
+}
+
+/// Adds that jobs about this which are due, and which nobody runs, are due after `wait` as if they had not
+/// waited. A page of them: what is due still when the next one is taken goes on with it.
+fn put_off(batch: Batch, queue: &str, about: &str, wait: Duration) -> Batch {
+    const SQL: &str = "\
+        UPDATE jobs SET due_at = {now} + $1, tried_since = tried_since + $1 WHERE id IN (\
+        SELECT id FROM jobs WHERE queue = $2 AND subject = $3 AND due_at <= {now} AND owner IS NULL \
+        ORDER BY due_at LIMIT $4{lock})";
+    let dialect = batch.dialect();
+    let sql = SQL.replace("{now}", dialect.now()).replace("{lock}", dialect.skip_locked());
+    let batch = batch.statement(&sql).bind(millis(wait)).bind(queue.to_owned());
+    batch.bind(about.to_owned()).bind(PAGE)
 }

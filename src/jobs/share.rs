@@ -15,9 +15,10 @@ use crate::database::{Batch, Dialect, Result};
 
 /// The most subjects that are looked at, those first that have waited longest.
 const SUBJECTS: i64 = 1000;
-/// Jobs that are dropped in a transaction, and transactions of one call.
-const DROPPED: i64 = 500;
-const DROPS: usize = 40;
+/// The most jobs that a transaction changes which nobody runs: so many that others need not wait.
+pub(super) const PAGE: i64 = 500;
+/// Pages that a request has time for.
+const PAGES: usize = 40;
 
 /// How many jobs of each subject a worker holds.
 #[derive(Default)]
@@ -112,9 +113,10 @@ impl Jobs {
     pub(super) async fn waiting(&self, queue: &'static str) -> Result<Vec<(String, i64)>> {
         const SQL: &str = "\
             WITH RECURSIVE found (subject) AS (\
-              SELECT MIN(subject) FROM jobs WHERE queue = $1 \
+              SELECT MIN(subject) FROM jobs WHERE queue = $1 AND due_at IS NOT NULL \
               UNION ALL \
-              SELECT (SELECT MIN(jobs.subject) FROM jobs WHERE jobs.queue = $1 AND jobs.subject > found.subject) \
+              SELECT (SELECT MIN(jobs.subject) FROM jobs WHERE jobs.queue = $1 \
+              AND jobs.subject > found.subject AND jobs.due_at IS NOT NULL) \
               FROM found WHERE found.subject IS NOT NULL\
             ), first (subject, due_at) AS MATERIALIZED (\
               SELECT subject, (SELECT MIN(jobs.due_at) FROM jobs WHERE jobs.queue = $1 \
@@ -156,14 +158,12 @@ async fn due(
     queue: &'static str,
     of: Vec<(String, usize)>,
 ) -> Result<Vec<AnyRow>> {
-    let mut sql = format!(
+    let sql = format!(
         "SELECT {COLUMNS}, {now} AS now FROM jobs WHERE queue = $1 AND subject = $2 AND due_at <= {now} \
-         ORDER BY due_at LIMIT $3",
-        now = dialect.now()
+         ORDER BY due_at LIMIT $3{lock}",
+        now = dialect.now(),
+        lock = dialect.skip_locked()
     );
-    if dialect == Dialect::Postgres {
-        sql.push_str(" FOR UPDATE SKIP LOCKED");
-    }
     let batch = of.into_iter().fold(Batch::new(connection), |batch, (subject, most)| {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         batch.statement(&sql).bind(queue.to_owned()).bind(subject).bind(most)
@@ -184,46 +184,55 @@ impl Jobs {
     /// # Errors
     /// When the database fails; some may be gone then.
     pub async fn drop_about(&self, queue: &'static str, subject: &str) -> Result<()> {
-        const SQL: &str = "\
-            DELETE FROM jobs WHERE id IN (SELECT id FROM jobs \
-            WHERE queue = $1 AND subject = $2 AND owner IS NULL LIMIT $3{lock}) RETURNING id";
-        let lock = match self.database().dialect() {
-            Dialect::Sqlite => "",
-            Dialect::Postgres => " FOR UPDATE SKIP LOCKED",
-        };
-        for _ in 0..DROPS {
-            let (sql, subject) = (SQL.replace("{lock}", lock), subject.to_owned());
-            let dropped = self.write(move |connection| {
-                Box::pin(async move {
-                    let batch = Batch::new(connection).statement(&sql).bind(queue.to_owned());
-                    let outcome = batch.bind(subject).bind(DROPPED).run(connection).await?;
-                    Ok(outcome.rows.len() as i64)
-                })
-            });
-            if dropped.await? < DROPPED {
-                break;
-            }
+        for kind in ["due_at IS NOT NULL AND owner IS NULL", "due_at IS NULL"] {
+            let subject = subject.to_owned();
+            let which = format!("queue = $1 AND subject = $2 AND {kind} LIMIT $3");
+            self.remove_pages(PAGES, &which, move |batch| {
+                batch.bind(queue.to_owned()).bind(subject.clone())
+            })
+            .await?;
         }
         Ok(())
     }
 
-    /// Removes dead letters of `queue` that are older than this.
+    /// Removes dead letters of `queue` that are older than this, as [`Jobs::drop_about`] does.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When the database fails; some may be gone then.
     pub async fn forget_dead(&self, queue: &'static str, older_than: Duration) -> Result<()> {
         let now = self.database().dialect().now();
-        let sql = format!(
-            "DELETE FROM jobs WHERE queue = $1 AND due_at IS NULL AND died_at <= {now} - $2"
-        );
-        self.write(move |connection| {
-            Box::pin(async move {
-                let batch = Batch::new(connection).statement(&sql);
-                batch.bind(queue.to_owned()).bind(millis(older_than)).run(connection).await?;
-                Ok(())
-            })
+        let which = format!("queue = $1 AND due_at IS NULL AND died_at <= {now} - $2 LIMIT $3");
+        self.remove_pages(usize::MAX, &which, move |batch| {
+            batch.bind(queue.to_owned()).bind(millis(older_than))
         })
         .await
+    }
+
+    /// Removes the jobs of this condition, which ends with the limit that is bound behind what `bind`
+    /// binds: up to so many pages, each in a transaction of its own.
+    async fn remove_pages(
+        &self,
+        most: usize,
+        which: &str,
+        bind: impl Fn(Batch) -> Batch + Clone + Send + 'static,
+    ) -> Result<()> {
+        let lock = self.database().dialect().skip_locked();
+        let sql = format!(
+            "DELETE FROM jobs WHERE id IN (SELECT id FROM jobs WHERE {which}{lock}) RETURNING id"
+        );
+        for _ in 0..most {
+            let (sql, bind) = (sql.clone(), bind.clone());
+            let removed = self.write(move |connection| {
+                Box::pin(async move {
+                    let batch = bind(Batch::new(connection).statement(&sql)).bind(PAGE);
+                    Ok(batch.run(connection).await?.rows.len() as i64)
+                })
+            });
+            if removed.await? < PAGE {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

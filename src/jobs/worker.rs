@@ -220,10 +220,15 @@ impl<H: Handler> Inner<H> {
 
 impl<H> Inner<H> {
     async fn pause_or_wake(&self, pause: Duration, woken: &mut watch::Receiver<()>) {
+        // Jobs end one after the other: what they leave room for is looked for together.
+        let freed = async {
+            sleep(SHORTEST).await;
+            self.shares.freed.notified().await;
+        };
         select! {
             () = sleep(pause) => {}
             _ = woken.changed() => {}
-            () = self.shares.freed.notified(), if self.pace.fair => {}
+            () = freed, if self.pace.fair => {}
         }
     }
 

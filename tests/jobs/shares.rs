@@ -147,3 +147,53 @@ async fn what_is_put_off_has_not_been_tried() {
         worker.stop().await;
     }
 }
+
+#[tokio::test]
+async fn what_is_put_off_for_one_subject_is_put_off_together() {
+    for subject in Subject::both().await {
+        subject.add_about("stuck", 5000).await;
+        subject.add_about("other", 50).await;
+        let worker = fair(&subject.jobs(), 32, 4, |job| async move {
+            match &*job.subject {
+                "stuck" => Outcome::AllLater { after: NEVER },
+                _ => Outcome::done(),
+            }
+        });
+        const DUE: &str = "\
+            SELECT COUNT(*) FROM jobs WHERE due_at < created_at + 1000000 OR owner IS NOT NULL";
+        let until = Instant::now() + PATIENCE;
+        while subject.number(DUE).await > 0 {
+            assert!(Instant::now() < until, "{} are due", subject.number(DUE).await);
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Not one by one: with 500 each time, beside up to 128 that have run by then.
+        assert!(of(&worker, "stuck") <= 1500, "{} on {}", of(&worker, "stuck"), subject.url);
+        assert_eq!(of(&worker, "other"), 50);
+        worker.stop().await;
+        let waits = "SELECT COUNT(*) FROM jobs WHERE attempts = 0 AND owner IS NULL \
+             AND tried_since >= created_at + 3600000";
+        assert_eq!(subject.number(waits).await, 5000, "{}", subject.url);
+    }
+}
+
+#[tokio::test]
+async fn all_about_a_subject_is_dropped_and_old_dead_letters_are_forgotten() {
+    for subject in Subject::both().await {
+        let jobs = subject.jobs();
+        for about in ["gone", "kept"] {
+            subject.add_about(about, 1300).await;
+        }
+        subject
+            .write(|batch| {
+                let dead = "UPDATE jobs SET due_at = NULL, died_at = 1000 WHERE id LIKE '%-00___'";
+                batch.statement(dead)
+            })
+            .await
+            .unwrap();
+        jobs.drop_about(QUEUE, "gone").await.unwrap();
+        assert_eq!(subject.number("SELECT COUNT(*) FROM jobs WHERE subject = 'gone'").await, 0);
+        assert_eq!(subject.count().await, 1300);
+        jobs.forget_dead(QUEUE, NEVER).await.unwrap();
+        assert_eq!(subject.count().await, 300, "{}", subject.url);
+    }
+}

@@ -211,6 +211,33 @@ async fn nothing_is_sent_for_a_suspended_tenant() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_while_nobody_knows_who_is_suspended() {
+    let mut app = builder().required().start().await;
+    let key = app.key(&["--tenant", "acme", "--scope", "webhooks:manage"]);
+    let receiver = Upstream::answering(NO_CONTENT).await;
+    let made = request("POST", "", Some(&json!({ "url": receiver.url("/") })));
+    let made = made.header("x-api-key", &key).send(app.addr).await.json();
+    let path = format!("/{}/test", made["id"].as_str().unwrap());
+    app.set_env("GATEHOUSE__CONSUMERS__WORKERS__ENABLED", "false");
+    app.kill();
+    app.start().await;
+    let test = request("POST", &path, None).header("x-api-key", &key).send(app.addr).await;
+    assert_eq!(test.status, 202, "{}", test.text());
+    app.kill();
+    app.set_env("GATEHOUSE__CONSUMERS__WORKERS__ENABLED", "true");
+    change(&app, "ALTER TABLE tenants RENAME TO lost").await;
+    app.start().await;
+    let until = Instant::now() + SOON;
+    while number(&app, "SELECT COUNT(*) FROM jobs WHERE tried_since > created_at").await == 0 {
+        assert!(Instant::now() < until, "{}", app.log_text());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(receiver.requests().len(), 0);
+    change(&app, "ALTER TABLE lost RENAME TO tenants").await;
+    received(&receiver, 1).await;
+}
+
+#[tokio::test]
 async fn what_is_erased_or_deleted_is_sent_no_more() {
     for app in both().await {
         let receiver = Upstream::answering(OOPS).await;

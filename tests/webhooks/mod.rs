@@ -3,6 +3,7 @@
 mod delivering;
 mod failing;
 mod managing;
+mod racing;
 mod refusals;
 mod scopes;
 mod sharing;

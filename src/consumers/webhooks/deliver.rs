@@ -34,8 +34,8 @@ const SOON: Duration = Duration::from_secs(5);
 /// The same where its tenant is suspended.
 const LATER: Duration = Duration::from_secs(10 * 60);
 
-/// Tells whether nobody may act for a tenant.
-pub type IsSuspended = Arc<dyn Fn(&TenantId) -> bool + Send + Sync>;
+/// Tells whether nobody may act for a tenant; none while that is not known.
+pub type IsSuspended = Arc<dyn Fn(&TenantId) -> Option<bool> + Send + Sync>;
 
 /// Makes deliveries.
 pub struct Deliverer {
@@ -120,8 +120,10 @@ impl Handler for Deliverer {
         let Ok(tenant) = TenantId::parse(&job.tenant) else {
             return Outcome::dead("it is no tenant's");
         };
-        if (self.is_suspended)(&tenant) {
-            return put_off(LATER);
+        match (self.is_suspended)(&tenant) {
+            Some(false) => {}
+            Some(true) => return Outcome::AllLater { after: about(LATER) },
+            None => return Outcome::AllLater { after: about(SOON) },
         }
         let Some(turn) = self.receivers.turn(&job.subject).await else {
             return put_off(SOON);
@@ -135,7 +137,7 @@ impl Handler for Deliverer {
         turn.end(matches!(attempt, Attempt::Delivered(_)), begun.elapsed());
         match attempt {
             Attempt::Delivered(status) => ended(job, Some(status), None).into(),
-            Attempt::Gone => gone(job).into(),
+            Attempt::Gone => gone(job, webhook.url).into(),
             Attempt::Failed(error, after) => Outcome::Again { after, error },
         }
     }
@@ -166,9 +168,13 @@ async fn judge(answer: http::Response<Incoming>) -> Attempt {
     }
 }
 
-/// About this time, so that what was put off does not all come back at once.
 fn put_off(time: Duration) -> Outcome {
-    Outcome::Later { after: time.mul_f64(0.5 + fastrand::f64()) }
+    Outcome::Later { after: about(time) }
+}
+
+/// About this time, so that what was put off does not all come back at once.
+fn about(time: Duration) -> Duration {
+    time.mul_f64(0.5 + fastrand::f64())
 }
 
 /// The delivery has ended, with this answer or for this reason.
@@ -177,13 +183,13 @@ fn ended(job: &Job, status: Option<StatusCode>, error: Option<&str>) -> Done {
     Done::with(move |batch| ended.put(batch, &webhook))
 }
 
-/// The receiver wants nothing more. What else waits for it ends when its time comes.
-fn gone(job: &Job) -> Done {
+/// The receiver at `url` wants nothing more. What else waits for it ends when its time comes.
+fn gone(job: &Job, url: String) -> Done {
     const WHY: &str = "The receiver answered 410: it is gone.";
     let (ended, webhook) = (ending(job, Some(StatusCode::GONE), Some(WHY)), job.subject.clone());
     let told = webhook.clone();
-    Done::with(move |batch| rows::disable(ended.put(batch, &webhook), &webhook, WHY))
-        .then(move || tracing::info!(webhook = told, "a webhook is disabled: its receiver is gone"))
+    Done::with(move |batch| rows::disable(ended.put(batch, &webhook), &webhook, &url, WHY))
+        .then(move || tracing::info!(webhook = told, "a webhook's receiver is gone"))
 }
 
 fn ending(job: &Job, status: Option<StatusCode>, error: Option<&str>) -> Ended {

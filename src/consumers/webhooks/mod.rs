@@ -26,6 +26,7 @@ use std::{
 use actix_web::web;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tokio::{join, time::sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -65,8 +66,8 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
 
 /// How often the table of subscribers is read.
 const READ_EVERY: Duration = Duration::from_secs(2);
-/// How often what is old is forgotten, in looks at that table.
-const FORGET_EVERY: u32 = 1800;
+/// How often what is old is forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long deliveries are told that have ended.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// The longest description, in bytes.
@@ -159,12 +160,13 @@ impl Webhooks {
             return Err(Error::WebhookInvalid("Send the url, and make it enabled."));
         }
         self.apply(&mut webhook, asked)?;
-        if !self.rows.add(&webhook).await? {
+        let (rows, made) = (self.rows.clone(), webhook.clone());
+        let adding = async move { rows.add(&made).await };
+        if !self.subscribers.with(tenant, adding).await? {
             return Err(Error::WebhookConflict(
                 "There are 20 webhooks already, as many as a tenant may have; delete one first.",
             ));
         }
-        self.read_subscribers().await;
         Ok(webhook)
     }
 
@@ -195,10 +197,14 @@ impl Webhooks {
         asked: Asked,
     ) -> Result<Webhook, Error> {
         let mut webhook = self.find(tenant, id).await?;
-        let also_state = asked.disabled.is_some();
+        let state = asked.disabled;
         self.apply(&mut webhook, asked)?;
-        there(self.rows.change(&webhook, also_state).await?)?;
-        self.read_subscribers().await;
+        let (rows, changed) = (self.rows.clone(), webhook.clone());
+        let changing = async move { rows.change(&changed, state.is_some()).await };
+        there(match state {
+            Some(false) => self.subscribers.with(tenant, changing).await?,
+            Some(true) | None => changing.await?,
+        })?;
         Ok(webhook)
     }
 
@@ -227,31 +233,27 @@ impl Webhooks {
         if !self.settings.enabled {
             return;
         }
-        let keep = async {
-            for look in 0_u32.. {
-                self.read_subscribers().await;
-                if look % FORGET_EVERY == 0
-                    && let Err(error) = self.forget().await
-                {
-                    tracing::debug!(cause = problem::chain(&error), "old deliveries are kept");
-                }
-                tokio::time::sleep(READ_EVERY).await;
+        let read = async {
+            loop {
+                self.subscribers.refresh(self.rows.tenants()).await;
+                sleep(READ_EVERY).await;
             }
         };
-        stop.run_until_cancelled(keep).await;
+        let forget = async {
+            loop {
+                if let Err(error) = self.forget().await {
+                    tracing::debug!(cause = problem::chain(&error), "old deliveries are kept");
+                }
+                sleep(FORGET_EVERY).await;
+            }
+        };
+        stop.run_until_cancelled(async { join!(read, forget) }).await;
     }
 
     async fn forget(&self) -> records::Result<()> {
         let before = SystemTime::now().checked_sub(KEPT).unwrap_or(SystemTime::UNIX_EPOCH);
         self.rows.forget(before).await?;
         Ok(self.jobs.forget_dead(QUEUE, KEPT).await?)
-    }
-
-    /// What cannot be read stays as it was known.
-    async fn read_subscribers(&self) {
-        if let Ok(tenants) = self.rows.tenants().await {
-            self.subscribers.set(tenants);
-        }
     }
 
     fn apply(&self, webhook: &mut Webhook, asked: Asked) -> Result<(), Error> {

@@ -15,6 +15,8 @@ use crate::{
 
 /// The most webhooks of a tenant.
 const MOST: i64 = 20;
+/// Rows that are forgotten at once.
+const PAGE: i64 = 500;
 /// How long the secret before a rotation still signs.
 const BOTH_SIGN: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -114,11 +116,16 @@ impl Ended {
         const SQL: &str = "\
             INSERT INTO deliveries (webhook, id, type, payload, attempts, status, error, ended_at) \
             SELECT webhooks.id, $2, $3, $4, CAST($5 AS BIGINT), CAST($6 AS BIGINT), $7, CAST($8 AS BIGINT) \
-            FROM webhooks WHERE webhooks.id = $1 ON CONFLICT (webhook, id) DO UPDATE SET \
+            FROM webhooks WHERE webhooks.id = $1{lock} ON CONFLICT (webhook, id) DO UPDATE SET \
             attempts = excluded.attempts, status = excluded.status, error = excluded.error, \
             ended_at = excluded.ended_at";
+        // Who deletes the webhook is waited for, so that it is there or not for the foreign key, too.
+        let lock = match batch.dialect() {
+            Dialect::Sqlite => "",
+            Dialect::Postgres => " FOR KEY SHARE",
+        };
         batch
-            .statement(SQL)
+            .statement(&SQL.replace("{lock}", lock))
             .bind(webhook.to_owned())
             .bind(self.id.clone())
             .bind(self.kind.clone())
@@ -245,16 +252,23 @@ impl Rows {
         Ok(self.look_up(fill, Ended::of_row).await?.pop())
     }
 
-    /// Forgets deliveries that ended before this, and secrets that sign no more.
+    /// Forgets deliveries that ended before this, and secrets that sign no more: a page at a time, each in
+    /// a transaction of its own, so that others need not wait.
     pub(super) async fn forget(&self, before: SystemTime) -> Result<()> {
-        const OLD: &str = "DELETE FROM deliveries WHERE ended_at <= $1";
+        const OLD: &str = "\
+            DELETE FROM deliveries WHERE (webhook, id) IN (\
+            SELECT webhook, id FROM deliveries WHERE ended_at <= $1 LIMIT $2{lock}) RETURNING id";
         const SECRETS: &str = "\
-            UPDATE webhooks SET previous_secret = NULL, previous_until = NULL WHERE previous_until <= $1";
-        self.run(move |batch| {
-            let batch = batch.statement(OLD).bind(millis(before));
-            batch.statement(SECRETS).bind(millis(SystemTime::now()))
-        })
-        .await?;
+            UPDATE webhooks SET previous_secret = NULL, previous_until = NULL WHERE id IN (\
+            SELECT id FROM webhooks WHERE previous_until <= $1 LIMIT $2{lock}) RETURNING id";
+        for (sql, before) in [(OLD, before), (SECRETS, SystemTime::now())] {
+            let sql = sql.replace("{lock}", self.0.dialect().skip_locked());
+            let page = || {
+                let sql = sql.clone();
+                self.run(move |batch| batch.statement(&sql).bind(millis(before)).bind(PAGE))
+            };
+            while page().await? {}
+        }
         Ok(())
     }
 
@@ -288,11 +302,12 @@ impl Rows {
     }
 }
 
-/// Adds that nothing is sent to a webhook any more, and why.
-pub(super) fn disable(batch: Batch, webhook: &str, why: &str) -> Batch {
+/// Adds that nothing is sent to a webhook any more, and why; unless it has another url by now.
+pub(super) fn disable(batch: Batch, webhook: &str, url: &str, why: &str) -> Batch {
     const SQL: &str = "\
-        UPDATE webhooks SET disabled_at = $2, disabled_why = $3 WHERE id = $1 AND disabled_at IS NULL";
-    let batch = batch.statement(SQL).bind(webhook.to_owned());
+        UPDATE webhooks SET disabled_at = $3, disabled_why = $4 \
+        WHERE id = $1 AND url = $2 AND disabled_at IS NULL";
+    let batch = batch.statement(SQL).bind(webhook.to_owned()).bind(url.to_owned());
     batch.bind(millis(SystemTime::now())).bind(why.to_owned())
 }
 

@@ -14,6 +14,11 @@ use crate::{
 /// The most runs that are settled in a transaction.
 const GROUP: usize = 128;
 
+/// Where it is settled among others.
+fn place(job: &Job) -> [&str; 3] {
+    [&job.tenant, &job.subject, &job.id]
+}
+
 impl<H> Inner<H> {
     /// Settles what ends, until nothing runs any more.
     pub(super) async fn settle_on(&self, mut ending: mpsc::Receiver<Ended>) {
@@ -21,8 +26,8 @@ impl<H> Inner<H> {
         let mut group = Vec::new();
         while ending.recv_many(&mut group, GROUP).await > 0 {
             let mut ends: Vec<_> = group.drain(..).map(|ended| self.end_of(ended)).collect();
-            // What comes with them may lock what is a tenant's: in the same order everywhere.
-            ends.sort_by(|(one, _), (other, _)| one.tenant.cmp(&other.tenant));
+            // What comes with them may lock what is a tenant's or a subject's: in the same order everywhere.
+            ends.sort_by(|(one, _), (other, _)| place(one).cmp(&place(other)));
             self.settle_group(ends, &mut trouble).await;
         }
     }
@@ -32,7 +37,8 @@ impl<H> Inner<H> {
         let end = match outcome {
             Outcome::Done(done) => End::Done(Arc::new(done)),
             Outcome::Dead { error } => End::Dead(error),
-            Outcome::Later { after } => End::Later(after),
+            Outcome::Later { after } => End::Later(after, None),
+            Outcome::AllLater { after } => End::Later(after, Some(job.subject.clone())),
             Outcome::Again { after, error } => {
                 match self.pace.backoff.after(job.attempts, job.tried_for(), after) {
                     Some(wait) => End::Again(wait, error),
@@ -80,7 +86,7 @@ impl<H> Inner<H> {
             if held.is_empty() {
                 return Ok(());
             }
-            match self.jobs.settle(held.clone()).await {
+            match self.jobs.settle(self.queue, held.clone()).await {
                 Ok(own) => {
                     trouble.is_over();
                     self.settled(&held, &own);
@@ -107,7 +113,7 @@ impl<H> Inner<H> {
                     done.then.iter().for_each(|then| then());
                 }
                 // When that is due, the others will find by themselves.
-                End::Again(..) | End::Later(_) => self.jobs.wake_here(self.queue),
+                End::Again(..) | End::Later(..) => self.jobs.wake_here(self.queue),
                 End::Dead(error) => {
                     let (id, queue) = (&run.id, self.queue);
                     tracing::warn!(id, queue, error, "a job is a dead letter");

@@ -15,6 +15,8 @@ CREATE TABLE webhooks (
     created_at      BIGINT NOT NULL
 );
 CREATE INDEX webhooks_of_tenant ON webhooks (tenant);
+CREATE INDEX webhooks_enabled ON webhooks (tenant) WHERE disabled_at IS NULL;
+CREATE INDEX webhooks_rotated ON webhooks (previous_until) WHERE previous_until IS NOT NULL;
 
 -- Deliveries that have ended. Those that have not are jobs, and so are those that were given up.
 CREATE TABLE deliveries (
