@@ -101,7 +101,8 @@ impl Consumers {
         let workers = &consumers.workers;
         let maker = workers.enabled.then(|| {
             let limits = workers.limits(&consumers.images);
-            let maker = Maker::new(Arc::clone(&uploads), steps, limits, workers.at_once());
+            let maker =
+                Maker::new(Arc::clone(&uploads), jobs.clone(), steps, limits, workers.at_once());
             Worker::new(jobs.clone(), QUEUE, maker, workers.pace())
         });
         let calls = steps.calls();

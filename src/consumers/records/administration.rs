@@ -177,8 +177,8 @@ impl Records {
         .await
     }
 
-    /// Removes what is kept of a tenant beside its images: its quotas, what follows its changes, and the events of images that are
-    /// gone. The number of its last event stays, so that no other event ever has it.
+    /// Removes what is kept of a tenant beside its images: its quotas, what follows its changes, and the
+    /// events of images that are gone. The number of its last event stays, so that no other event ever has it.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,10 +1,11 @@
 //! What is made of each image after its upload: variants, a placeholder, what its camera wrote down.
 //!
-//! An upload is answered at once. Its record's transaction adds jobs ([`Follow`]). For one of them a worker reads
-//! the image, makes all that the settings ask for from one decode, on a thread that may block
+//! An upload is answered at once. Its record's transaction adds jobs ([`Follow`]). For one of them a worker
+//! reads the image, makes all that the settings ask for from one decode, on a thread of its own
 //! ([`make`]), stores the variants and writes down what has come of each step
-//! ([`records::StepResult`]). The others ask services outside ([`call`]), which may hold the image back. Results are of one upload: those of content that was replaced meanwhile
-//! are not written, and never told.
+//! ([`records::StepResult`]). The others ask services outside ([`call`]), of which gates hold the image
+//! back until they let it pass. Results are of one upload: those of content that was replaced
+//! meanwhile are not written, and never told.
 
 mod background;
 mod call;
@@ -54,7 +55,7 @@ pub fn signed_routes(config: &mut web::ServiceConfig) {
 pub struct Follow {
     /// What wakes the workers.
     jobs: Jobs,
-    /// Whether this process's kind has steps of its own to carry out.
+    /// Whether there are steps that no service outside carries out.
     makes: bool,
     /// Whether originals are rewritten: what comes of that is what services are asked about.
     strips: bool,
@@ -129,7 +130,7 @@ pub struct Steps {
     records: Records,
     jobs: Jobs,
     signer: Arc<Signer>,
-    /// Those that this process's kind carries out itself.
+    /// Those that no service outside carries out.
     own: Vec<Step>,
     strips: bool,
     calls: Vec<Call>,

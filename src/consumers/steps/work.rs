@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::{
-    CALLS, MAKE, add_calls, background,
+    CALLS, MAKE, add_calls, background, job_id,
     make::{self, Made, Run, make},
     settings::{Call, Step, StepsSettings},
 };
@@ -19,7 +19,7 @@ use crate::{
     },
     fault,
     imaging::{self, Limits},
-    jobs::{Done, Handler, Job, Outcome},
+    jobs::{Done, Handler, Job, Jobs, Outcome},
     problem,
     storage::{self, Commit, ErrorKind, NewObject, Read, SharedStorage},
     tenant::TenantId,
@@ -28,8 +28,9 @@ use crate::{
 /// Runs the steps of images that are stored.
 pub struct Maker {
     uploads: Arc<Uploads>,
+    jobs: Jobs,
     steps: Vec<Step>,
-    calls: Arc<[Call]>,
+    calls: Vec<Call>,
     limits: Limits,
     /// As many threads work at a time.
     threads: Arc<Semaphore>,
@@ -56,12 +57,13 @@ impl Maker {
     /// Runs these steps on the images of `uploads`, so many at once, each within these limits.
     pub fn new(
         uploads: Arc<Uploads>,
+        jobs: Jobs,
         settings: &StepsSettings,
         limits: Limits,
         at_once: usize,
     ) -> Self {
         let (steps, threads) = (settings.own(), Arc::new(Semaphore::new(at_once)));
-        Self { uploads, steps, calls: settings.calls().into(), limits, threads }
+        Self { uploads, jobs, steps, calls: settings.calls(), limits, threads }
     }
 
     fn storage(&self) -> &SharedStorage {
@@ -115,21 +117,39 @@ impl Maker {
         Ok(self.steps.iter().filter(is_missing).cloned().collect())
     }
 
-    /// Keeps what has come of all steps, and has services asked that have not been: where the image may have
-    /// been rewritten, whoever took it in has left that to this.
+    /// Keeps what has come of all steps, and has services asked that nobody has asked yet: where the image may
+    /// have been rewritten, whoever took it in has left that to this.
     async fn finish(&self, image: Image, runs: Vec<Run>) -> Result<Outcome, Error> {
         let results = self.store_all(&image, runs).await?;
         fault::point("steps.stored");
         let (records, tenant, event) =
             (self.uploads.records.clone(), image.tenant.clone(), Uuid::now_v7());
-        let (tell, mut calls) = (records.clone(), self.calls.to_vec());
-        let known = records.results(&image).await?;
-        calls.retain(|call| !known.iter().any(|result| result.step == call.name));
+        let (tell, calls) = (records.clone(), self.unasked(&image).await?);
         let done = Done::with(move |batch| {
+            // The jobs first, as whoever ends one has it before the tenant's sums.
+            let batch = add_calls(batch, &image, &calls);
             let batch = records::keep_results(batch, &image, &results);
-            records.tell_processed(add_calls(batch, &image, &calls), event, &image)
+            records.tell_processed(batch, event, &image)
         });
         Ok(done.wake(QUEUE).wake(CALLS).then(move || tell.told(&tenant)).into())
+    }
+
+    /// The calls about this content that there is no job of, nor an answer to.
+    async fn unasked(&self, image: &Image) -> Result<Vec<Call>, Error> {
+        let mut calls = self.calls.clone();
+        if calls.is_empty() {
+            return Ok(calls);
+        }
+        // The jobs first: they are there until there are answers.
+        let ids = calls.iter().map(|call| job_id(image, Some(&call.name))).collect();
+        let jobs = self.jobs.find_all(ids).await.map_err(records::Error::from)?;
+        let answers = self.uploads.records.results(image).await?;
+        calls.retain(|call| {
+            let id = job_id(image, Some(&call.name));
+            let is_answered = answers.iter().any(|answer| answer.step == call.name);
+            !is_answered && !jobs.iter().any(|job| job.id == id)
+        });
+        Ok(calls)
     }
 
     /// Puts `bytes` in the place of the image's original. The steps run on them then: this is a change like
