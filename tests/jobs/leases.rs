@@ -65,10 +65,12 @@ async fn who_lost_the_lease_can_end_nothing_and_write_nothing() {
     for subject in Subject::both().await {
         let (dead, other) = (subject.jobs(), subject.again().await.jobs());
         subject.add(["a", "b", "c"]).await;
-        let taken = take(&dead, 10, Duration::from_millis(30)).await;
+        // Long enough to be looked at on a busy machine.
+        let lease = Duration::from_secs(2);
+        let taken = take(&dead, 10, lease).await;
         assert_eq!(taken.len(), 3);
         assert_eq!(take(&other, 10, NEVER).await.len(), 0, "they are leased");
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        tokio::time::sleep(lease + Duration::from_millis(100)).await;
         // That they were left is a failure, which is waited after.
         assert_eq!(take(&other, 10, NEVER).await.len(), 0);
         let listed = subject.until(|all| all.iter().all(|job| job.state == State::Waiting)).await;
