@@ -15,6 +15,7 @@ mod group;
 mod migration;
 mod notices;
 mod settings;
+mod time;
 
 use std::{
     fs::{self, File, TryLockError},
@@ -39,6 +40,7 @@ pub use error::{Error, ErrorKind};
 pub use migration::Migration;
 pub use notices::Notices;
 pub use settings::{DatabaseUrl, Settings};
+pub use time::{millis, of_millis};
 
 use crate::problem;
 use group::Writer;

@@ -6,7 +6,7 @@ use std::{
     fmt,
     str::FromStr,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwapOption;
@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::rate_limit::{Limit, OwnLimits, Rate};
 use crate::{
-    database::{self, Database, Error},
+    database::{self, Database, Error, millis},
     problem,
     tenant::TenantId,
 };
@@ -96,8 +96,7 @@ impl TenantStore {
         const SQL: &str = "\
             INSERT INTO tenants (id, suspended_at) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE \
             SET suspended_at = excluded.suspended_at";
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let at = suspend.then(|| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+        let at = suspend.then(|| millis(SystemTime::now()));
         let tenant = tenant.clone();
         self.0
             .write(move |connection| {

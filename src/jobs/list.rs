@@ -1,11 +1,11 @@
 //! What operators do: look at jobs, have them tried again, drop them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use sqlx::{Row, any::AnyRow};
 
 use super::{Jobs, job::unreadable};
-use crate::database::{Batch, Error, Result};
+use crate::database::{Batch, Error, Result, millis, of_millis};
 
 /// Jobs that are changed in a transaction.
 const PAGE: u64 = 500;
@@ -307,8 +307,7 @@ fn choose(batch: Batch, filter: &Filter, after: Option<&Position>, limit: u64) -
     sql.push_str(" ORDER BY created_at, id LIMIT $1");
     let mut batch = batch.statement(&sql).bind(i64::try_from(limit).unwrap_or(i64::MAX));
     if let Some(after) = after {
-        let since = after.created_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-        batch = batch.bind(super::job::millis(since)).bind(after.id.clone());
+        batch = batch.bind(millis(after.created_at)).bind(after.id.clone());
     }
     values.into_iter().fold(batch, Batch::bind)
 }
@@ -330,13 +329,9 @@ fn listed(row: &AnyRow) -> Result<Listed> {
         payload: row.try_get("payload")?,
         state,
         attempts: u64::try_from(row.try_get::<i64, _>("attempts")?).map_err(unreadable)?,
-        due_at: due_at.map(time),
+        due_at: due_at.map(of_millis),
         error: row.try_get("error")?,
-        created_at: time(row.try_get("created_at")?),
-        died_at: row.try_get::<Option<i64>, _>("died_at")?.map(time),
+        created_at: of_millis(row.try_get("created_at")?),
+        died_at: row.try_get::<Option<i64>, _>("died_at")?.map(of_millis),
     })
-}
-
-fn time(millis: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }

@@ -8,13 +8,13 @@ use uuid::Uuid;
 use super::{
     Error, NewImage, Records, Result,
     events::Change,
-    image::{self, Image, millis},
+    image::{self, Image},
     quota,
     rows::{Kind, run_and_remove},
     sessions,
 };
 use crate::{
-    database::Batch,
+    database::{Batch, millis, of_millis},
     storage::{self, ObjectKey, Stored},
     tenant::TenantId,
 };
@@ -35,7 +35,7 @@ impl Prospect {
     /// The record of what the intent `id` has brought.
     fn into_image(self, id: Uuid, stored: Stored, quarantined: bool) -> Image {
         let Self { tenant, key, new, old, written_at, .. } = self;
-        let now = image::time(millis(written_at.unwrap_or_else(SystemTime::now)));
+        let now = of_millis(millis(written_at.unwrap_or_else(SystemTime::now)));
         Image {
             id: old.as_ref().map_or(id, |old| old.id),
             tenant,
@@ -130,7 +130,7 @@ async fn prospect(connection: &mut AnyConnection, id: Uuid, owner: Uuid) -> Resu
     let row = row.fetch_optional(&mut *connection).await?.ok_or(Error::Lost)?;
     let kind = Kind::parse(row.try_get("kind")?)?;
     let written_at = match kind {
-        Kind::Adoption => Some(image::time(row.try_get("created_at")?)),
+        Kind::Adoption => Some(of_millis(row.try_get("created_at")?)),
         Kind::Upload | Kind::Session | Kind::Deletion => None,
     };
     let new = NewImage {

@@ -10,10 +10,13 @@ use uuid::Uuid;
 
 use super::{
     Extent, Records, Result, StepResult,
-    image::{self, Image, millis, signed},
+    image::{self, Image, signed},
     results::{hold, is_known, keep},
 };
-use crate::{database::Batch, tenant::TenantId};
+use crate::{
+    database::{Batch, millis, of_millis},
+    tenant::TenantId,
+};
 
 /// What has become of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +69,7 @@ impl Event {
             id: image::uuid(row, "event")?,
             sequence: image::number(row, "sequence")?,
             change: change.ok_or_else(|| image::unreadable("type", "unknown"))?,
-            occurred_at: image::time(row.try_get("occurred_at")?),
+            occurred_at: of_millis(row.try_get("occurred_at")?),
             image: Image::of_row(row)?,
         })
     }

@@ -6,10 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Records, Result,
-    image::{self, Image, millis, signed},
+    image::{self, Image, signed},
 };
 use crate::{
-    database::Batch,
+    database::{Batch, millis},
     problem,
     storage::{self, SharedStorage},
 };

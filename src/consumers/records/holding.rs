@@ -22,11 +22,15 @@ use uuid::Uuid;
 
 use super::{
     Error, ExpectedSize, Intent, Records, Result, Session,
-    image::{millis, signed},
+    image::signed,
     rows::{Kind, run_and_remove},
     sessions::SESSION,
 };
-use crate::{database::Batch, fault, tenant::TenantId};
+use crate::{
+    database::{Batch, millis},
+    fault,
+    tenant::TenantId,
+};
 
 /// How often a session that others hold is asked for.
 const ASK: Duration = Duration::from_millis(50);

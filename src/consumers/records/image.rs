@@ -1,13 +1,13 @@
 //! An image's record, as it stands in the table.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use sqlx::{AnyConnection, Row, any::AnyRow};
 use uuid::Uuid;
 
 use super::Result;
 use crate::{
-    database::{Batch, Error, ErrorKind},
+    database::{Batch, Error, ErrorKind, millis, of_millis},
     storage::ObjectKey,
     tenant::TenantId,
 };
@@ -91,8 +91,8 @@ impl Image {
             object_etag: row.try_get("object_etag")?,
             upload: uuid(row, "upload")?,
             version: number(row, "version")?,
-            created_at: time(row.try_get("created_at")?),
-            updated_at: time(row.try_get("updated_at")?),
+            created_at: of_millis(row.try_get("created_at")?),
+            updated_at: of_millis(row.try_get("updated_at")?),
             quarantined: row.try_get::<i64, _>("quarantined")? != 0,
         })
     }
@@ -134,16 +134,6 @@ pub(super) fn unreadable(
 ) -> Error {
     let (column, cause) = (column.to_owned(), cause.into());
     Error::new(ErrorKind::Internal, format!("column {column}: {cause}"))
-}
-
-/// A time as it is kept: milliseconds since 1970.
-pub(super) fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-pub(super) fn time(millis: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }
 
 /// Bytes or a count as they are kept.

@@ -5,8 +5,11 @@ use std::time::{Duration, SystemTime};
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Error, Records, Result, image, image::millis, rows::Kind};
-use crate::storage::ObjectKey;
+use super::{Error, Records, Result, image, rows::Kind};
+use crate::{
+    database::{millis, of_millis},
+    storage::ObjectKey,
+};
 
 /// An intent to settle.
 #[derive(Clone)]
@@ -70,13 +73,13 @@ impl Records {
     async fn left_at(&self, id: Uuid, seen: Option<i64>) -> Result<SystemTime> {
         const SQL: &str = "UPDATE intents SET left_at = $1, settle_at = $1 WHERE id = $2";
         if let Some(seen) = seen {
-            return Ok(image::time(seen));
+            return Ok(of_millis(seen));
         }
         let now = millis(SystemTime::now());
         self.write(move |connection| {
             Box::pin(async move {
                 sqlx::query(SQL).bind(now).bind(id.to_string()).execute(connection).await?;
-                Ok(image::time(now))
+                Ok(of_millis(now))
             })
         })
         .await

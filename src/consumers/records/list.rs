@@ -7,9 +7,9 @@ use uuid::Uuid;
 
 use super::{
     Records, Result,
-    image::{self, Image, columns, millis, signed},
+    image::{self, Image, columns, signed},
 };
-use crate::{storage::ObjectKey, tenant::TenantId};
+use crate::{database::millis, storage::ObjectKey, tenant::TenantId};
 
 /// Which of a tenant's images, newest first.
 #[derive(Clone, Debug, Default)]

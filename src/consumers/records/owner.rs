@@ -11,8 +11,8 @@ use std::{
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::{Error, Records, Result, image::millis};
-use crate::database::{Dialect, Role};
+use super::{Error, Records, Result};
+use crate::database::{Dialect, Role, millis};
 
 /// How often a process shows that it lives.
 pub(super) const BEAT: Duration = Duration::from_secs(5);

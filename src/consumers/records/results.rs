@@ -6,11 +6,13 @@ use serde_json::Value;
 use sqlx::{AnyConnection, Row as _, any::AnyRow};
 use uuid::Uuid;
 
-use super::{
-    Image, Records, Result,
-    image::{millis, unreadable},
+use super::{Image, Records, Result, image::unreadable};
+use crate::{
+    database::{Batch, millis},
+    jobs,
+    storage::ObjectKey,
+    tenant::TenantId,
 };
-use crate::{database::Batch, jobs, storage::ObjectKey, tenant::TenantId};
 
 /// The queue of the jobs that make and remove what steps make of images.
 pub const QUEUE: &str = "images";

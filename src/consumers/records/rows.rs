@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::{
     Error, ExpectedSize, Image, NewImage, Result, Usage,
-    image::{self, millis, signed},
+    image::{self, signed},
     quota::{self, Expected, Growth, Limits, limit_columns},
     sessions::NOBODY,
 };
 use crate::{
-    database::{Batch, ErrorKind},
+    database::{Batch, ErrorKind, millis},
     storage::ObjectKey,
     tenant::TenantId,
 };

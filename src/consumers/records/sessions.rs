@@ -15,10 +15,15 @@ use uuid::Uuid;
 use super::{
     Error, Extent, Intent, Records, Result,
     expiry::LOOK,
-    image::{self, Image, millis, signed},
+    image::{self, Image, signed},
     rows::Kind,
 };
-use crate::{database::Batch, fault, storage::ObjectKey, tenant::TenantId};
+use crate::{
+    database::{Batch, millis, of_millis},
+    fault,
+    storage::ObjectKey,
+    tenant::TenantId,
+};
 
 /// Who holds a session that nobody holds.
 pub(super) const NOBODY: &str = "";
@@ -112,7 +117,7 @@ impl Session {
             metadata: row.try_get("metadata")?,
             staged: row.try_get("staged")?,
             is_held: row.try_get::<String, _>("owner")? != NOBODY,
-            expires_at: image::time(row.try_get("expires_at")?),
+            expires_at: of_millis(row.try_get("expires_at")?),
         })
     }
 }
@@ -281,7 +286,7 @@ impl Records {
                 Ok(row.try_get::<Option<i64>, _>("next")?)
             })
         });
-        let next = next.await?.map(image::time);
+        let next = next.await?.map(of_millis);
         Ok(next.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default()))
     }
 

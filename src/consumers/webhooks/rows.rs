@@ -1,6 +1,6 @@
 //! Webhooks and their ended deliveries, as rows.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use sqlx::{AnyConnection, Row as _, any::AnyRow};
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::types::Types;
 use crate::{
     consumers::records::{Error, Result},
-    database::{self, Batch, Database, Dialect, ErrorKind},
+    database::{self, Batch, Database, Dialect, ErrorKind, millis, of_millis},
     outbound::SigningSecret,
     tenant::TenantId,
 };
@@ -75,7 +75,7 @@ impl Webhook {
 
     fn of_row(row: &AnyRow) -> Result<Self> {
         let time_of =
-            |column| -> Result<_> { Ok(row.try_get::<Option<i64>, _>(column)?.map(time)) };
+            |column| -> Result<_> { Ok(row.try_get::<Option<i64>, _>(column)?.map(of_millis)) };
         let secret = |text: String| {
             SigningSecret::parse(&text).ok_or_else(|| unreadable("a webhook's secret"))
         };
@@ -92,7 +92,7 @@ impl Webhook {
             secret: secret(row.try_get("secret")?)?,
             previous,
             disabled: time_of("disabled_at")?.map(|at| (at, why.unwrap_or_default())),
-            created_at: time(row.try_get("created_at")?),
+            created_at: of_millis(row.try_get("created_at")?),
         })
     }
 }
@@ -107,7 +107,7 @@ impl Ended {
             attempts: number("attempts")?.and_then(|n| n.try_into().ok()).unwrap_or_default(),
             status: number("status")?.and_then(|n| n.try_into().ok()),
             error: row.try_get("error")?,
-            ended_at: time(row.try_get("ended_at")?),
+            ended_at: of_millis(row.try_get("ended_at")?),
         })
     }
 
@@ -323,13 +323,4 @@ fn of(batch: Batch, tenant: &TenantId, id: Uuid) -> Batch {
 
 fn unreadable(what: &'static str) -> Error {
     database::Error::new(ErrorKind::Internal, format!("{what} cannot be read")).into()
-}
-
-fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn time(millis: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }

@@ -1,13 +1,13 @@
 //! The table of API keys.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use sqlx::{AnyConnection, Row, any::AnyRow};
 use uuid::Uuid;
 
 use super::{ApiKey, KeyHash};
 use crate::{
-    database::{self, Database, Error, ErrorKind},
+    database::{self, Database, Error, ErrorKind, millis, of_millis},
     tenant::{Reach, Scopes, TenantId},
 };
 
@@ -187,13 +187,4 @@ fn record(row: &AnyRow) -> database::Result<KeyRecord> {
         revoked_at: time("revoked_at")?,
         last_used_at: time("last_used_at")?,
     })
-}
-
-fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn of_millis(millis: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or_default())
 }
