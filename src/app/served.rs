@@ -121,7 +121,6 @@ impl Consumers {
             jobs.clone(),
             subscribers,
             settings.webhooks.clone(),
-            consumers.images.clone(),
         ));
         let module = Self {
             uploads: uploads.into(),
@@ -164,11 +163,10 @@ impl Background {
         let (webhooks, until) = (self.webhooks, settled());
         actix_rt::spawn(async move { webhooks.keep(until).await });
         let draining = || ends.draining.clone();
-        if self.maker.is_some() || self.deliverer.is_some() {
+        if let Some(maker) = self.maker {
+            // There is a maker wherever jobs are done at all.
             let (jobs, settled) = (self.jobs, settled());
             actix_rt::spawn(async move { jobs.listen(settled).await });
-        }
-        if let Some(maker) = self.maker {
             ends.work.spawn(maker.run(draining(), grace));
         }
         if let Some(caller) = self.caller {

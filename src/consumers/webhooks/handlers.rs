@@ -1,7 +1,10 @@
 //! The HTTP side of webhooks: extract, call one function, answer.
 
+use std::future::{Ready, ready};
+
 use actix_web::{
-    HttpRequest, HttpResponse,
+    FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
+    dev::Payload,
     http::{StatusCode, header::CACHE_CONTROL},
     web,
 };
@@ -18,10 +21,47 @@ use crate::{
     consumers::{
         error::Error,
         handlers::{id, json_body},
+        upload::Uploads,
     },
     problem::{Kind, Problem},
-    tenant::{Principal, Scopes, Tenant},
+    tenant::{Principal, Scopes, Tenant, TenantId},
 };
+
+/// Who may have a tenant's webhooks, and these. An extractor: the gateway has looked at the scope; what
+/// lets one read all events is looked at twice.
+struct Owner {
+    tenant: TenantId,
+    webhooks: web::Data<Webhooks>,
+}
+
+impl FromRequest for Owner {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::of(request))
+    }
+}
+
+impl Owner {
+    fn of(request: &HttpRequest) -> Result<Self, Problem> {
+        let extensions = request.extensions();
+        let tenant = extensions.get::<Tenant>().ok_or_else(|| Problem::new(Kind::TenantMissing))?;
+        let webhooks = request.app_data::<web::Data<Webhooks>>();
+        let webhooks = webhooks.ok_or_else(|| Problem::new(Kind::Internal))?;
+        if !webhooks.settings.enabled {
+            return Err(
+                Problem::new(Kind::NotFound).detail("There are no webhooks on this server.")
+            );
+        }
+        let lacks = |principal: &Principal| !principal.scopes().include(&Scopes::parse(SCOPE));
+        if extensions.get::<Principal>().is_some_and(lacks) {
+            return Err(Problem::new(Kind::Forbidden)
+                .detail("The credential lacks the scope webhooks:manage."));
+        }
+        Ok(Self { tenant: tenant.0.clone(), webhooks: webhooks.clone() })
+    }
+}
 
 /// Adds the resources.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -67,25 +107,18 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 /// `POST customer-images/webhooks`: makes one. Its secret is told here, and when it is rotated.
 async fn create(
     request: HttpRequest,
-    tenant: Tenant,
-    principal: Option<Principal>,
+    Owner { tenant, webhooks }: Owner,
     payload: web::Payload,
-    webhooks: web::Data<Webhooks>,
+    uploads: web::Data<Uploads>,
 ) -> Result<HttpResponse, Problem> {
-    may(principal.as_ref(), &webhooks)?;
-    let asked = asked(&request, payload, &webhooks).await?;
-    let webhook = webhooks.create(&tenant.0, asked).await?;
+    let asked = asked(&request, payload, &uploads).await?;
+    let webhook = webhooks.create(&tenant, asked).await?;
     Ok(answer(StatusCode::CREATED, with_secret(&webhook)))
 }
 
 /// `GET customer-images/webhooks`: all of the tenant's.
-async fn list(
-    tenant: Tenant,
-    principal: Option<Principal>,
-    webhooks: web::Data<Webhooks>,
-) -> Result<HttpResponse, Problem> {
-    may(principal.as_ref(), &webhooks)?;
-    let all = webhooks.list(&tenant.0).await?;
+async fn list(Owner { tenant, webhooks }: Owner) -> Result<HttpResponse, Problem> {
+    let all = webhooks.list(&tenant).await?;
     let all: Vec<_> = all.iter().map(told).collect();
     Ok(answer(StatusCode::OK, json!({ "webhooks": all })))
 }
@@ -93,68 +126,52 @@ async fn list(
 /// `GET customer-images/webhooks/{id}`.
 async fn show(
     request: HttpRequest,
-    tenant: Tenant,
-    principal: Option<Principal>,
-    webhooks: web::Data<Webhooks>,
+    Owner { tenant, webhooks }: Owner,
 ) -> Result<HttpResponse, Problem> {
-    may(principal.as_ref(), &webhooks)?;
-    Ok(answer(StatusCode::OK, told(&webhooks.find(&tenant.0, id(&request, 0)?).await?)))
+    Ok(answer(StatusCode::OK, told(&webhooks.find(&tenant, id(&request, 0)?).await?)))
 }
 
 /// `PATCH customer-images/webhooks/{id}`: changes what the body names.
 async fn change(
     request: HttpRequest,
-    tenant: Tenant,
-    principal: Option<Principal>,
+    Owner { tenant, webhooks }: Owner,
     payload: web::Payload,
-    webhooks: web::Data<Webhooks>,
+    uploads: web::Data<Uploads>,
 ) -> Result<HttpResponse, Problem> {
-    may(principal.as_ref(), &webhooks)?;
-    let (id, asked) = (id(&request, 0)?, asked(&request, payload, &webhooks).await?);
-    Ok(answer(StatusCode::OK, told(&webhooks.change(&tenant.0, id, asked).await?)))
+    let (id, asked) = (id(&request, 0)?, asked(&request, payload, &uploads).await?);
+    Ok(answer(StatusCode::OK, told(&webhooks.change(&tenant, id, asked).await?)))
 }
 
 /// `DELETE customer-images/webhooks/{id}`.
 async fn delete(
     request: HttpRequest,
-    tenant: Tenant,
-    principal: Option<Principal>,
-    webhooks: web::Data<Webhooks>,
+    Owner { tenant, webhooks }: Owner,
 ) -> Result<HttpResponse, Problem> {
-    may(principal.as_ref(), &webhooks)?;
-    webhooks.delete(&tenant.0, id(&request, 0)?).await?;
+    webhooks.delete(&tenant, id(&request, 0)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 /// `POST customer-images/webhooks/{id}/rotate-secret`: a new secret; the old one signs as well for a day.
 async fn rotate(
     request: HttpRequest,
-    tenant: Tenant,
-    principal: Option<Principal>,
-    webhooks: web::Data<Webhooks>,
+    Owner { tenant, webhooks }: Owner,
 ) -> Result<HttpResponse, Problem> {
-    may(principal.as_ref(), &webhooks)?;
-    let webhook = webhooks.rotate(&tenant.0, id(&request, 1)?).await?;
+    let webhook = webhooks.rotate(&tenant, id(&request, 1)?).await?;
     Ok(answer(StatusCode::OK, with_secret(&webhook)))
 }
 
 /// `POST customer-images/webhooks/{id}/test`: sends a test.
 async fn test(
     request: HttpRequest,
-    tenant: Tenant,
-    principal: Option<Principal>,
-    webhooks: web::Data<Webhooks>,
+    Owner { tenant, webhooks }: Owner,
 ) -> Result<HttpResponse, Problem> {
-    may(principal.as_ref(), &webhooks)?;
-    Ok(accepted(webhooks.test(&tenant.0, id(&request, 1)?).await?))
+    Ok(accepted(webhooks.test(&tenant, id(&request, 1)?).await?))
 }
 
 /// `GET customer-images/webhooks/{id}/deliveries`: a page of them, the newest first.
 async fn deliveries(
     request: HttpRequest,
-    tenant: Tenant,
-    principal: Option<Principal>,
-    webhooks: web::Data<Webhooks>,
+    Owner { tenant, webhooks }: Owner,
 ) -> Result<HttpResponse, Problem> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -162,48 +179,30 @@ async fn deliveries(
         deliveries: Vec<Delivery>,
         next_cursor: Option<String>,
     }
-    may(principal.as_ref(), &webhooks)?;
     let (id, page) = (id(&request, 1)?, Page::parse(request.query_string())?);
-    let (deliveries, next_cursor) = webhooks.deliveries(&tenant.0, id, page).await?;
+    let (deliveries, next_cursor) = webhooks.deliveries(&tenant, id, page).await?;
     Ok(answer(StatusCode::OK, Told { deliveries, next_cursor }))
 }
 
 /// `POST customer-images/webhooks/{id}/deliveries/{delivery}/replay`: sends it once more.
 async fn replay(
     request: HttpRequest,
-    tenant: Tenant,
-    principal: Option<Principal>,
-    webhooks: web::Data<Webhooks>,
+    Owner { tenant, webhooks }: Owner,
 ) -> Result<HttpResponse, Problem> {
-    may(principal.as_ref(), &webhooks)?;
     let (webhook, delivery) = (id(&request, 3)?, id(&request, 1)?);
-    Ok(accepted(webhooks.replay(&tenant.0, webhook, delivery).await?))
+    Ok(accepted(webhooks.replay(&tenant, webhook, delivery).await?))
 }
 
 async fn only(methods: &'static str) -> Result<HttpResponse, Problem> {
     Err(Problem::new(Kind::MethodNotAllowed).allow(methods))
 }
 
-/// The gateway has looked at the scope; what lets one read all events is looked at twice.
-fn may(principal: Option<&Principal>, webhooks: &Webhooks) -> Result<(), Problem> {
-    if !webhooks.settings.enabled {
-        return Err(Problem::new(Kind::NotFound).detail("There are no webhooks on this server."));
-    }
-    let lacks = |principal: &Principal| !principal.scopes().include(&Scopes::parse(SCOPE));
-    if principal.is_some_and(lacks) {
-        return Err(
-            Problem::new(Kind::Forbidden).detail("The credential lacks the scope webhooks:manage.")
-        );
-    }
-    Ok(())
-}
-
 async fn asked(
     request: &HttpRequest,
     payload: web::Payload,
-    webhooks: &Webhooks,
+    uploads: &Uploads,
 ) -> Result<Asked, Problem> {
-    let json = json_body(request, payload, &webhooks.images, Error::WebhookInvalid).await?;
+    let json = json_body(request, payload, uploads.settings(), Error::WebhookInvalid).await?;
     Ok(Asked::parse(&json)?)
 }
 

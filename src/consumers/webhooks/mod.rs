@@ -37,7 +37,6 @@ pub use settings::WebhookSettings;
 use super::{
     error::Error,
     records::{self, Records},
-    settings::ImageSettings,
 };
 use crate::{
     database::{Database, Migration},
@@ -91,7 +90,6 @@ pub struct Webhooks {
     subscribers: Arc<Subscribers>,
     settings: WebhookSettings,
     reach: Reach,
-    images: ImageSettings,
 }
 
 /// What a client says of a webhook; what it leaves out stays as it is.
@@ -104,7 +102,7 @@ pub struct Asked {
     disabled: Option<bool>,
 }
 
-/// Adds the resources. They expect [`Webhooks`] among the app's data.
+/// Adds the resources. They expect [`Webhooks`] and [`Uploads`](super::Uploads) among the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
     handlers::routes(config);
 }
@@ -133,10 +131,9 @@ impl Webhooks {
         jobs: Jobs,
         subscribers: Arc<Subscribers>,
         settings: WebhookSettings,
-        images: ImageSettings,
     ) -> Self {
         let (rows, reach) = (Rows(database), settings.reach());
-        Self { rows, records, jobs, subscribers, settings, reach, images }
+        Self { rows, records, jobs, subscribers, settings, reach }
     }
 
     /// Makes one, with a secret of its own.
