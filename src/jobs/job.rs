@@ -78,12 +78,6 @@ pub fn add_each(batch: Batch, rows: &str) -> Batch {
     ))
 }
 
-/// Removes the job of this id, whatever its state, in the transaction of what makes it needless. A run that
-/// is under way writes nothing.
-pub fn remove(batch: Batch, id: &str) -> Batch {
-    batch.statement("DELETE FROM jobs WHERE id = $1").bind(id.to_owned())
-}
-
 impl Job {
     /// How long it has been tried: since it was added, or asked for again.
     pub fn tried_for(&self) -> Duration {

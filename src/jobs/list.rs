@@ -4,11 +4,8 @@ use std::time::SystemTime;
 
 use sqlx::{Row, any::AnyRow};
 
-use super::{Jobs, job::unreadable};
+use super::{Jobs, PAGE, job::unreadable};
 use crate::database::{Batch, Error, Result, millis, of_millis};
-
-/// Jobs that are changed in a transaction.
-const PAGE: u64 = 500;
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,7 +252,7 @@ impl Jobs {
         };
         let (mut changed, mut after) = (Vec::new(), None);
         loop {
-            let page = self.list(filter.clone(), after, PAGE).await?;
+            let page = self.list(filter.clone(), after, PAGE as u64).await?;
             after = page.last().map(Listed::position);
             if after.is_none() {
                 return Ok(changed);

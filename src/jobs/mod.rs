@@ -13,6 +13,7 @@ mod job;
 mod lease;
 mod list;
 mod outcome;
+mod remove;
 mod settle;
 mod share;
 mod wake;
@@ -25,14 +26,17 @@ use sqlx::AnyConnection;
 use uuid::Uuid;
 
 pub use backoff::Backoff;
-pub use job::{Job, NewJob, add, add_each, remove};
+pub use job::{Job, NewJob, add, add_each};
 pub use list::{Count, Filter, Listed, Position, State, Which};
 pub use outcome::{Done, Outcome};
-pub use share::drop_of_tenant;
+pub use remove::{drop_of_tenant, remove};
 pub use worker::{Handler, Pace, Worker};
 
 use crate::database::{Database, Migration, Result};
 use wake::Wakes;
+
+/// The most jobs that a transaction changes which nobody runs: so many that others need not wait.
+const PAGE: i64 = 500;
 
 /// The migrations of this module's table.
 pub const MIGRATIONS: &[Migration] = &[

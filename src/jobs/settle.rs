@@ -7,12 +7,11 @@ use std::{
 };
 
 use super::{
-    Job, Jobs,
+    Job, Jobs, PAGE,
     job::{Run, millis},
     lease::{among, bind_all, run_of},
     one_line,
     outcome::{Also, Done},
-    share::PAGE,
 };
 use crate::database::{Batch, Dialect, Result};
 
