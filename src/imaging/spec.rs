@@ -1,5 +1,7 @@
 //! What a variant shall be, and the arithmetic from an image's size to the variant's.
 
+use serde::{Deserialize, Serialize};
+
 /// What a variant shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
@@ -17,7 +19,8 @@ pub struct Spec {
 }
 
 /// How an image meets a width and a height.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Fit {
     /// The whole image, within both; never enlarged.
     #[default]
@@ -29,7 +32,8 @@ pub enum Fit {
 }
 
 /// A variant's format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Lossy; transparency is kept.
     Webp,

@@ -40,14 +40,14 @@ pub struct StepSettings {
     pub height: Option<u32>,
     /// How the image meets both; of a variant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fit: Option<FitSetting>,
+    pub fit: Option<Fit>,
     /// What it is encoded as; of a variant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub format: Option<FormatSetting>,
+    pub format: Option<Format>,
     /// All that it is encoded as, in place of one format, the best first: a reader gets what it accepts; of a
     /// variant.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub formats: Option<Vec<FormatSetting>>,
+    pub formats: Option<Vec<Format>>,
     /// 1 to 100; of a variant that is no PNG.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quality: Option<u8>,
@@ -88,43 +88,6 @@ pub enum Kind {
     StripMetadata,
     /// Whatever a service outside says of the image.
     Http,
-}
-
-/// See [`Fit`].
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FitSetting {
-    /// The whole image, within both sides, never enlarged.
-    Contain,
-    /// Exactly both sides, the image's middle.
-    Cover,
-    /// Exactly both sides, the whole image, distorted.
-    Fill,
-}
-
-/// See [`Format`].
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FormatSetting {
-    /// Lossy WebP.
-    Webp,
-    /// JPEG.
-    Jpeg,
-    /// PNG.
-    Png,
-    /// AVIF.
-    Avif,
-}
-
-impl FormatSetting {
-    fn as_format(self) -> Format {
-        match self {
-            Self::Webp => Format::Webp,
-            Self::Jpeg => Format::Jpeg,
-            Self::Png => Format::Png,
-            Self::Avif => Format::Avif,
-        }
-    }
 }
 
 impl Kind {
@@ -281,7 +244,7 @@ impl StepSettings {
         if sides == 0 {
             return Err(Invalid::new(key(".width"), "is missing; set width, height or both"));
         }
-        if self.fit.is_some_and(|fit| fit != FitSetting::Contain) && sides < 2 {
+        if self.fit.is_some_and(|fit| fit != Fit::Contain) && sides < 2 {
             return Err(Invalid::new(key(".fit"), "needs width and height; set both"));
         }
         self.validate_formats(&key)?;
@@ -299,14 +262,14 @@ impl StepSettings {
                 "is there beside format; leave one of them out",
             ));
         }
-        let is_twice = |(at, format): (usize, &FormatSetting)| formats[..at].contains(format);
+        let is_twice = |(at, format): (usize, &Format)| formats[..at].contains(format);
         if self.formats.is_some() && formats.len() < 2 || formats.iter().enumerate().any(is_twice) {
             return Err(Invalid::new(
                 key(".formats"),
                 "must list two formats or more, each once, such as [\"webp\", \"jpeg\"]",
             ));
         }
-        let avif = self.format.iter().chain(formats).any(|format| *format == FormatSetting::Avif);
+        let avif = self.format.iter().chain(formats).any(|format| *format == Format::Avif);
         if avif && !Format::Avif.can_be_made() {
             let field = if self.format.is_some() { ".format" } else { ".formats" };
             return Err(Invalid::new(
@@ -379,10 +342,10 @@ impl StepSettings {
             Kind::StripMetadata => one(Make::StripMetadata),
             Kind::Exif => one(Make::Exif { gps: self.gps.unwrap_or(false) }),
             Kind::Variant => match &self.formats {
-                None => one(self.variant(self.format.unwrap_or(FormatSetting::Webp))),
+                None => one(self.variant(self.format.unwrap_or(Format::Webp))),
                 Some(formats) => {
                     let steps = formats.iter().map(|format| {
-                        let name = format!("{name}.{}", format.as_format().extension());
+                        let name = format!("{name}.{}", format.extension());
                         Step { name, make: self.variant(*format) }
                     });
                     steps.collect()
@@ -391,16 +354,12 @@ impl StepSettings {
         }
     }
 
-    fn variant(&self, format: FormatSetting) -> Make {
+    fn variant(&self, format: Format) -> Make {
         Make::Variant(Spec {
             width: self.width,
             height: self.height,
-            fit: match self.fit {
-                None | Some(FitSetting::Contain) => Fit::Contain,
-                Some(FitSetting::Cover) => Fit::Cover,
-                Some(FitSetting::Fill) => Fit::Fill,
-            },
-            format: format.as_format(),
+            fit: self.fit.unwrap_or_default(),
+            format,
             quality: self.quality.unwrap_or(QUALITY),
         })
     }
