@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
+use serde::{Serialize, Serializer};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -48,6 +49,21 @@ impl Permit<'_> {
         };
         format!("{PREFIX}/{tenant}/{what}/{id}")
     }
+}
+
+/// A link as it is told, whoever signed it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    /// A whole URL.
+    pub url: String,
+    /// Until when it is good.
+    #[serde(serialize_with = "rfc3339")]
+    pub expires_at: SystemTime,
+}
+
+fn rfc3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_rfc3339_millis(*time))
 }
 
 /// Signs links, and tells whether it did.

@@ -155,18 +155,10 @@ pub async fn link(
     tenant: Tenant,
     links: web::Data<Links>,
 ) -> Result<HttpResponse, Problem> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Told {
-        url: String,
-        expires_at: String,
-    }
     let valid = validity(request.query_string())?;
     let base = PublicBase::of(&request);
     let link = links.make(&tenant.0, id(&request, 1)?, valid, &base).await?;
-    let expires_at = humantime::format_rfc3339_millis(link.expires_at).to_string();
-    let told = Told { url: link.url, expires_at };
-    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(told))
+    Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(link))
 }
 
 /// What of an image a request wants; where `upload` is given, of the content that it has brought.

@@ -13,7 +13,7 @@ use crate::{
     consumers::{
         error::Error,
         settings::MOST_SIGNED,
-        signed::{Permit, Signer},
+        signed::{Link, Permit, Signer},
     },
     storage::GetTerms,
     tenant::TenantId,
@@ -28,14 +28,6 @@ const CACHE: &str = "private";
 pub struct Links {
     images: Arc<Images>,
     signer: Arc<Signer>,
-}
-
-/// A link, and until when it is good.
-pub struct Link {
-    /// A whole URL.
-    pub url: String,
-    /// Until when.
-    pub expires_at: SystemTime,
 }
 
 impl Links {

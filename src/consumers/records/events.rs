@@ -9,9 +9,8 @@ use sqlx::{Row as _, any::AnyRow};
 use uuid::Uuid;
 
 use super::{
-    Extent, Records, Result, StepResult,
+    Extent, Records, Result,
     image::{self, Image, signed},
-    results::{hold, is_known, keep},
 };
 use crate::{
     database::{Batch, millis, of_millis},
@@ -118,7 +117,7 @@ fn tell(batch: Batch, id: Uuid, change: Change, image: &Image) -> Batch {
 impl Records {
     /// Adds the event `id` of that the steps behind the upload of `image` have run, if that is still its
     /// content.
-    pub fn tell_processed(&self, batch: Batch, id: Uuid, image: &Image) -> Batch {
+    pub(super) fn tell_processed(&self, batch: Batch, id: Uuid, image: &Image) -> Batch {
         const COUNT: &str = "\
             UPDATE usage SET events = events + 1 WHERE tenant = $1 \
             AND EXISTS (SELECT 1 FROM images WHERE images.id = $2 AND images.upload = $3)";
@@ -128,34 +127,6 @@ impl Records {
             .bind(image.id.to_string())
             .bind(image.upload.to_string());
         self.tell(batch, id, Change::Processed, image)
-    }
-
-    /// Writes down what has come of a step for the content that `image` has, and tells of it, if that is
-    /// still its content and nothing is known yet; does what `also` adds before, in any case.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn process(
-        &self,
-        image: Image,
-        result: StepResult,
-        also: impl Fn(Batch) -> Batch + Send + Sync + 'static,
-    ) -> Result<()> {
-        let (records, event, tenant) = (self.clone(), Uuid::now_v7(), image.tenant.clone());
-        let written = self.write(move |connection| {
-            Box::pin(async move {
-                hold(also(Batch::new(connection)), &image).run(connection).await?;
-                if is_known(connection, &image, &result.step).await? {
-                    return Ok(());
-                }
-                let batch = keep(Batch::new(connection), &image, std::slice::from_ref(&result));
-                records.tell_processed(batch, event, &image).run(connection).await?;
-                Ok(())
-            })
-        });
-        written.await?;
-        self.told(&tenant);
-        Ok(())
     }
 
     /// Adds the event of a change and what is to follow it, see [`tell`].

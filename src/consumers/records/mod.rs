@@ -48,8 +48,7 @@ pub use names::Turn;
 pub use quota::{OwnLimit, OwnQuotas, Quotas, Usage};
 pub use reconciler::{Reconciler, Settling};
 pub use results::{
-    CLEAR, QUEUE, StepResult, VARIANTS, await_gates, forget as forget_results,
-    keep as keep_results, key as made_key,
+    CLEAR, QUEUE, StepResult, VARIANTS, await_gates, forget as forget_results, key as made_key,
 };
 pub use sessions::{Finished, STAGING, Session, Way, staging};
 

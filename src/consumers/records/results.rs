@@ -97,7 +97,7 @@ pub fn forget(batch: Batch, id: Uuid, upload: Option<Uuid>) -> Batch {
 
 /// Adds what has come of all steps for the content that `image` has. If it has other content by then, or is
 /// gone, nothing is kept, and jobs remove what was made. What is known already of this content stays.
-pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
+fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
     const KEEP: &str = "\
         INSERT INTO results (image, step, tenant, upload, object, object_etag, output, error, finished_at, \
         passed) SELECT images.id, $3, images.tenant, images.upload, $4, $5, $6, $7, CAST($8 AS BIGINT), \
@@ -147,17 +147,13 @@ pub fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
 
 /// Adds that nobody else changes an image of the tenant's until the transaction ends: who does has this row
 /// before all others.
-pub(super) fn hold(batch: Batch, image: &Image) -> Batch {
+fn hold(batch: Batch, image: &Image) -> Batch {
     const HOLD: &str = "UPDATE usage SET events = events WHERE tenant = $1";
     batch.statement(HOLD).bind(image.tenant.as_str().to_owned())
 }
 
 /// Whether it is known what has come of this step for the content that `image` has.
-pub(super) async fn is_known(
-    connection: &mut AnyConnection,
-    image: &Image,
-    step: &str,
-) -> Result<bool> {
+async fn is_known(connection: &mut AnyConnection, image: &Image, step: &str) -> Result<bool> {
     const SQL: &str = "\
         SELECT step FROM results WHERE image = $1 AND step = $2 AND upload = $3 AND finished_at > 0";
     let query = sqlx::query(SQL).bind(image.id.to_string()).bind(step.to_owned());
@@ -180,6 +176,46 @@ pub fn await_gates<'a>(batch: Batch, image: &Image, gates: impl Iterator<Item = 
 }
 
 impl Records {
+    /// Adds what has come of steps for the content that `image` has, see [`keep`], and the event `id` that
+    /// they have run. Once that is committed, [`Records::told`].
+    pub fn keep_results(
+        &self,
+        batch: Batch,
+        id: Uuid,
+        image: &Image,
+        results: &[StepResult],
+    ) -> Batch {
+        self.tell_processed(keep(batch, image, results), id, image)
+    }
+
+    /// Writes down what has come of a step for the content that `image` has, and tells of it, if that is
+    /// still its content and nothing is known yet; does what `also` adds before, in any case.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn process(
+        &self,
+        image: Image,
+        result: StepResult,
+        also: impl Fn(Batch) -> Batch + Send + Sync + 'static,
+    ) -> Result<()> {
+        let (records, event, tenant) = (self.clone(), Uuid::now_v7(), image.tenant.clone());
+        let written = self.write(move |connection| {
+            Box::pin(async move {
+                hold(also(Batch::new(connection)), &image).run(connection).await?;
+                if is_known(connection, &image, &result.step).await? {
+                    return Ok(());
+                }
+                let (batch, results) = (Batch::new(connection), std::slice::from_ref(&result));
+                records.keep_results(batch, event, &image, results).run(connection).await?;
+                Ok(())
+            })
+        });
+        written.await?;
+        self.told(&tenant);
+        Ok(())
+    }
+
     /// Writes down what is to be told of steps once the image has the content that `upload` is about to bring
     /// in the place of what it has now. They have made no objects.
     ///

@@ -18,8 +18,8 @@ use super::settings::Call;
 use crate::{
     consumers::{
         error::Error,
-        records::{self, Change, Image, Records, StepResult},
-        signed::{Permit, Signer},
+        records::{Change, Image, Records, StepResult},
+        signed::{Link, Permit, Signer},
         told::Told,
     },
     jobs::{Backoff, Done, Handler, Job, Outcome, Pace},
@@ -61,13 +61,6 @@ struct Asked<'a> {
     step: &'a str,
     content: Link,
     callback: Link,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Link {
-    url: String,
-    expires_at: String,
 }
 
 /// What a service has answered.
@@ -150,8 +143,7 @@ impl Caller {
         let (records, event) = (self.records.clone(), Uuid::now_v7());
         let tell = self.records.clone();
         let done = Done::with(move |batch| {
-            let batch = records::keep_results(batch, &image, std::slice::from_ref(&result));
-            records.tell_processed(batch, event, &image)
+            records.keep_results(batch, event, &image, std::slice::from_ref(&result))
         });
         Ok(done.then(move || tell.told(&tenant)).into())
     }
@@ -161,10 +153,7 @@ impl Caller {
         let expires_at = SystemTime::now() + call.answer_within;
         let link = async |permit| {
             let link = self.signer.link(permit, &image.tenant, image.id, expires_at).await?;
-            Ok::<_, Error>(Link {
-                url: format!("{}{link}", self.base),
-                expires_at: humantime::format_rfc3339_millis(expires_at).to_string(),
-            })
+            Ok::<_, Error>(Link { url: format!("{}{link}", self.base), expires_at })
         };
         let change = if image.version == 1 { Change::Created } else { Change::Replaced };
         let asked = Asked {

@@ -247,9 +247,6 @@ impl Steps {
         let image = self.records.find(tenant, id).await?;
         let image = image.filter(|image| image.upload == upload);
         let image = image.ok_or(records::Error::NotFound)?;
-        if self.records.result(&image, &call.name).await?.is_some() {
-            return Ok(());
-        }
         let job = job_id(&image, Some(&call.name));
         let result = call::result(call, Ok(answer));
         // The job first, as whoever ends it does.

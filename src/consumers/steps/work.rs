@@ -128,8 +128,7 @@ impl Maker {
         let done = Done::with(move |batch| {
             // The jobs first, as whoever ends one has it before the tenant's sums.
             let batch = add_calls(batch, &image, &calls);
-            let batch = records::keep_results(batch, &image, &results);
-            records.tell_processed(batch, event, &image)
+            records.keep_results(batch, event, &image, &results)
         });
         Ok(done.wake(QUEUE).wake(CALLS).then(move || tell.told(&tenant)).into())
     }
