@@ -28,17 +28,13 @@ const NPM: Files = files![
 ];
 const PIP: Files = files!["requirements.txt"];
 const NODE: Files = files!["browser.mjs", "page.mjs", "tus.mjs"];
-const PYTHON: Files = files!["tus.py"];
-/// Who verifies webhooks.
-const VERIFIERS: [Files; 4] = [
-    &[
-        ("package.json", include_str!("../clients/webhooks/package.json")),
-        ("package-lock.json", include_str!("../clients/webhooks/package-lock.json")),
-    ],
-    &[("requirements.txt", include_str!("../clients/webhooks/requirements.txt"))],
-    files!["verify.mjs"],
-    files!["verify.py"],
+const PYTHON: Files = files!["tus.py", "verify.py"];
+/// What verifies webhooks in node.
+const VERIFIER_NPM: Files = &[
+    ("package.json", include_str!("../clients/webhooks/package.json")),
+    ("package-lock.json", include_str!("../clients/webhooks/package-lock.json")),
 ];
+const VERIFIER: Files = files!["verify.mjs"];
 
 /// A running script; it ends when it is dropped, or with the test process.
 pub struct Script {
@@ -73,15 +69,11 @@ impl Script {
 
     /// Starts what verifies webhooks, in node and in Python.
     pub fn verifiers() -> [Self; 2] {
-        let [npm, pip, node, python] = VERIFIERS;
-        let packages = made("verifier-node", npm, npm_ci);
-        let scripts = made(packages.join("scripts").to_str().expect("UTF-8"), node, |_| {});
-        let interpreter = made("verifier-python", pip, pip_install).join("bin/python");
-        let others = made("verifier-scripts", python, |_| {});
-        [
-            Self::start(Command::new("node").arg("verify.mjs").current_dir(scripts)),
-            Self::start(Command::new(interpreter).arg("verify.py").current_dir(others)),
-        ]
+        let packages = made("verifier-node", VERIFIER_NPM, npm_ci);
+        let scripts = packages.join("scripts");
+        let scripts = made(scripts.to_str().expect("UTF-8"), VERIFIER, |_| {});
+        let node = Self::start(Command::new("node").arg("verify.mjs").current_dir(scripts));
+        [node, Self::python("verify.py")]
     }
 
     /// Starts a Chromium, with a page whose origin is the first that it tells.

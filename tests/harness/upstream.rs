@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -164,6 +164,19 @@ impl Upstream {
     /// All requests so far.
     pub fn requests(&self) -> Vec<Recorded> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// All requests, once there are so many.
+    pub async fn received(&self, count: usize) -> Vec<Recorded> {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            let all = self.requests();
+            if all.len() >= count {
+                return all;
+            }
+            assert!(Instant::now() < until, "{} of {count} requests came", all.len());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// The only request so far.

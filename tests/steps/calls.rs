@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 use super::{IMAGES, picture, processed, record, results, upload};
 use crate::events::{Stream, delete};
@@ -19,9 +18,9 @@ use crate::harness::upstream::{Recorded, Upstream};
 /// Of the specification's own example.
 const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// Answers that are the bodies of HTTP messages.
-pub fn answer(status: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+/// An answer of this status, with this body.
+pub fn answer(status: &str, body: &str) -> &'static str {
+    format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).leak()
 }
 
 /// Has this service asked about each image by the step `labels`, with these settings of it.
@@ -30,34 +29,6 @@ pub fn asking(service: &Upstream, more: &str) -> Builder {
     App::builder().file(&format!(
         "[consumers.steps.labels]\nkind = \"http\"\nurl = \"{url}\"\nsecret = \"whsec_{SECRET}\"\n{more}\n"
     ))
-}
-
-/// A service that answers what the sender was given last.
-async fn told(first: String) -> (Upstream, watch::Sender<String>) {
-    let (switch, now) = watch::channel(first);
-    let service = Upstream::scripted(move |mut peer| {
-        let mut now = now.clone();
-        async move {
-            while peer.request().await.is_some() {
-                let current = now.wait_for(|answer| !answer.is_empty()).await.unwrap().clone();
-                peer.send(current).await;
-            }
-        }
-    });
-    (service.await, switch)
-}
-
-/// The requests that the service got, once there are so many.
-pub async fn requests(service: &Upstream, count: usize) -> Vec<Recorded> {
-    let until = Instant::now() + Duration::from_secs(30);
-    loop {
-        let all = service.requests();
-        if all.len() >= count {
-            return all;
-        }
-        assert!(Instant::now() < until, "{} of {count} requests", all.len());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }
 
 fn body(request: &Recorded) -> Value {
@@ -114,7 +85,7 @@ async fn a_service_may_answer_later() {
     let service = Upstream::answering(answer("202 Accepted", "")).await;
     let app = asking(&service, "").start().await;
     let id = upload(&app, "a.png", &picture(64, 48, 255)).await;
-    let callback = body(&requests(&service, 1).await[0])["callback"].clone();
+    let callback = body(&service.received(1).await[0])["callback"].clone();
     assert_eq!(record(&app, &id).await["processing"]["labels"]["state"], "pending");
 
     let post = |answer: Vec<u8>| {
@@ -141,7 +112,7 @@ async fn a_service_may_answer_later() {
     assert_eq!(service.requests().len(), 1);
 
     upload(&app, "a.png", &picture(48, 64, 255)).await;
-    requests(&service, 2).await;
+    service.received(2).await;
     assert_problem(&post(b"{}".to_vec()).await, "not-found");
     let content = body(&service.requests()[0])["content"].clone();
     assert_problem(&to_link(&app, "GET", &content, &[]).await, "not-found");
@@ -152,7 +123,7 @@ async fn who_does_not_call_back_is_asked_again() {
     let service = Upstream::answering(answer("202 Accepted", "")).await;
     let app = asking(&service, "answer_within = \"3s\"").start().await;
     upload(&app, "a.png", &picture(64, 48, 255)).await;
-    let all = requests(&service, 2).await;
+    let all = service.received(2).await;
     assert_eq!(all[0].header("webhook-id"), all[1].header("webhook-id"));
     // The link that came first has expired.
     let late = to_link(&app, "POST", &body(&all[0])["callback"], b"{}").await;
@@ -161,12 +132,12 @@ async fn who_does_not_call_back_is_asked_again() {
 
 #[tokio::test]
 async fn an_answer_about_content_that_is_gone_is_not_kept() {
-    let (service, switch) = told(String::new()).await;
+    let (service, switch) = Upstream::switched("").await;
     let app = asking(&service, "").start().await;
     let id = upload(&app, "a.png", &picture(64, 48, 255)).await;
-    requests(&service, 1).await;
+    service.received(1).await;
     upload(&app, "a.png", &picture(48, 64, 255)).await;
-    let all = requests(&service, 2).await;
+    let all = service.received(2).await;
     assert_eq!(body(&all[1])["type"], "image.replaced");
     assert_ne!(all[0].header("webhook-id"), all[1].header("webhook-id"));
     switch.send_replace(answer("200 OK", "{}"));
@@ -190,11 +161,11 @@ async fn a_service_in_trouble_is_asked_again() {
         (answer("200 OK", "<html>"), "no JSON"),
         (answer("200 OK", &large), "too large"),
     ] {
-        let (service, switch) = told(trouble).await;
+        let (service, switch) = Upstream::switched(trouble).await;
         let app = asking(&service, "").start().await;
         let at = Instant::now();
         let id = upload(&app, "a.png", &picture(64, 48, 255)).await;
-        requests(&service, 1).await;
+        service.received(1).await;
         let error = || app.run(&["jobs", "list", "--json"]).stdout;
         let until = Instant::now() + Duration::from_secs(10);
         while !error().contains(what) {
@@ -221,18 +192,18 @@ async fn a_service_that_refuses_an_image_is_asked_once() {
 
 #[tokio::test]
 async fn a_service_that_hangs_is_given_up() {
-    let (service, _switch) = told(String::new()).await;
+    let (service, _switch) = Upstream::switched("").await;
     let app = asking(&service, "timeout = \"200ms\"").start().await;
     upload(&app, "a.png", &picture(64, 48, 255)).await;
-    requests(&service, 2).await;
+    service.received(2).await;
 }
 
 #[tokio::test]
 async fn what_a_dead_process_asked_is_asked_again() {
-    let (service, switch) = told(String::new()).await;
+    let (service, switch) = Upstream::switched("").await;
     let mut app = asking(&service, "").start().await;
     let id = upload(&app, "a.png", &picture(64, 48, 255)).await;
-    requests(&service, 1).await;
+    service.received(1).await;
     app.kill();
     switch.send_replace(answer("200 OK", "{}"));
     app.start().await;
@@ -272,7 +243,7 @@ async fn links_lead_where_settings_say() {
     let app = asking(&service, "").set("SERVER__PUBLIC_URL", "https://images.example/api/");
     let app = app.start().await;
     let id = upload(&app, "a.png", &picture(64, 48, 255)).await;
-    let asked = body(&requests(&service, 1).await[0]);
+    let asked = body(&service.received(1).await[0]);
     let link = Request::get(&format!("{IMAGES}/{id}/link")).tenant("acme").send(app.addr).await;
     for link in [&asked["content"], &asked["callback"], &link.json()] {
         let url = link["url"].as_str().unwrap();

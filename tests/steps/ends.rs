@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{STEPS, both, made, picture, processed, record, results, upload, variant};
+use super::{STEPS, both, held, made, picture, processed, record, results, upload, variant};
 use crate::harness::App;
 use crate::harness::http::Request;
 use crate::harness::problem::assert_problem;
@@ -32,12 +32,7 @@ async fn what_a_dead_process_had_begun_is_done_by_the_next() {
         let request = request.tenant("acme").body(picture(640, 480, 255));
         // The answer may or may not come before the end.
         let _ = request.try_send(app.addr).await;
-        let until = Instant::now() + Duration::from_secs(20);
-        while app.runs() {
-            assert!(Instant::now() < until, "it lives at {point}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        app.kill();
+        app.ended_within(Duration::from_secs(20)).await;
         app.set_env("GATEHOUSE_FAULT", "");
         app.start().await;
         let listed = Request::get(super::IMAGES).tenant("acme").send(app.addr).await.json();
@@ -53,12 +48,7 @@ async fn what_was_made_of_content_that_is_gone_meanwhile_goes_too() {
     let app =
         App::builder().file(STEPS).env("GATEHOUSE_FAULT", "steps.stored:hold=held").start().await;
     let id = upload(&app, "a.png", &picture(640, 480, 255)).await;
-    let held = app.folder().join("held");
-    let until = Instant::now() + Duration::from_secs(20);
-    while !held.exists() {
-        assert!(Instant::now() < until, "{}", app.log_text());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let held = held(&app).await;
     assert_eq!(made(&app).await.len(), 2);
     assert_eq!(upload(&app, "a.png", &picture(300, 500, 0)).await, id);
     std::fs::remove_file(&held).unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::calls::{answer, asking, requests};
+use super::calls::{answer, asking};
 use super::{IMAGES, picture, processed, record, results, upload, variant};
 use crate::events::Stream;
 use crate::harness::App;
@@ -58,11 +58,11 @@ async fn an_image_is_hidden_until_its_gate_lets_it_pass() {
         let mut stream = Stream::open(app.addr, "acme", None).await;
         let (first, second) = (picture(64, 48, 255), picture(48, 64, 255));
         let id = upload(&app, "a.png", &first).await;
-        requests(&closed, 1).await;
+        closed.received(1).await;
         assert_eq!(stream.next().await.data["data"]["quarantined"], true);
         assert_hidden(&app, &id).await;
 
-        switch.send_replace("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"pass\":true}");
+        switch.send_replace(answer("200 OK", r#"{"pass":true}"#));
         processed(&app, &id).await;
         assert_visible(&app, &id, &first).await;
         assert_eq!(results(&app, &id).await["labels"], json!({"pass": true}));
@@ -70,7 +70,7 @@ async fn an_image_is_hidden_until_its_gate_lets_it_pass() {
         assert_eq!(Request::get(&link).send(app.addr).await.status, 200);
 
         // Other content has to pass anew, whatever was given out for the old.
-        switch.send_replace("HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{\"pass\":false}");
+        switch.send_replace(answer("200 OK", r#"{"pass":false}"#));
         assert_eq!(upload(&app, "a.png", &second).await, id);
         let step = processed(&app, &id).await["labels"].clone();
         assert_eq!(step["state"], "done");
@@ -95,7 +95,7 @@ async fn a_gate_that_says_nothing_clear_stays_closed() {
         let service = Upstream::answering(answer("200 OK", said)).await;
         let app = asking(&service, GATE).start().await;
         let id = upload(&app, "a.png", &picture(64, 48, 255)).await;
-        requests(&service, 2).await;
+        service.received(2).await;
         assert_hidden(&app, &id).await;
         assert_eq!(results(&app, &id).await.get("labels"), None);
     }
@@ -119,12 +119,12 @@ async fn all_gates_have_to_let_an_image_pass() {
     let app = asking(&slow, &second).start().await;
     let image = picture(64, 48, 255);
     let id = upload(&app, "a.png", &image).await;
-    requests(&fast, 1).await;
-    requests(&slow, 1).await;
+    fast.received(1).await;
+    slow.received(1).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(record(&app, &id).await["processing"]["scan"]["state"], "done");
     assert_hidden(&app, &id).await;
-    switch.send_replace("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"pass\":true}");
+    switch.send_replace(answer("200 OK", r#"{"pass":true}"#));
     processed(&app, &id).await;
     assert_visible(&app, &id, &image).await;
 }
@@ -143,8 +143,8 @@ async fn a_slow_service_keeps_no_other_gate_closed() {
     for n in 0..20 {
         last = upload(&app, &format!("{n}.png"), &picture(64, 48, 255)).await;
     }
-    requests(&gate, 20).await;
-    requests(&slow, 8).await;
+    gate.received(20).await;
+    slow.received(8).await;
     let until = std::time::Instant::now() + Duration::from_secs(20);
     while content(&app, &last).await.status != 200 {
         assert!(std::time::Instant::now() < until, "{}", record(&app, &last).await);
@@ -157,7 +157,7 @@ async fn a_no_is_not_taken_back_by_a_later_yes() {
     let service = Upstream::answering(answer("202 Accepted", "")).await;
     let app = asking(&service, GATE).start().await;
     let id = upload(&app, "a.png", &picture(64, 48, 255)).await;
-    let request = requests(&service, 1).await.remove(0);
+    let request = service.received(1).await.remove(0);
     let asked: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
     let url = asked["callback"]["url"].as_str().unwrap();
     let path = url.strip_prefix(&format!("http://{}", app.addr)).unwrap();
@@ -176,7 +176,7 @@ async fn a_gate_may_answer_later() {
     let app = asking(&service, GATE).start().await;
     let image = picture(64, 48, 255);
     let id = upload(&app, "a.png", &image).await;
-    let request = requests(&service, 1).await.remove(0);
+    let request = service.received(1).await.remove(0);
     let asked: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
     let path = |name: &str| {
         let url = asked[name]["url"].as_str().unwrap();

@@ -8,6 +8,7 @@ mod making;
 mod settings;
 mod stripping;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -83,6 +84,17 @@ async fn results(app: &App, id: &str) -> Value {
 async fn variant(app: &App, id: &str, name: &str) -> Response {
     let path = format!("{IMAGES}/{id}/content?variant={name}");
     Request::get(&path).tenant("acme").send(app.addr).await
+}
+
+/// The file whose removal lets a step go on, once `GATEHOUSE_FAULT` holds one by a file of the name `held`.
+async fn held(app: &App) -> PathBuf {
+    let held = app.folder().join("held");
+    let until = Instant::now() + Duration::from_secs(20);
+    while !held.exists() {
+        assert!(Instant::now() < until, "{}", app.log_text());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    held
 }
 
 /// What there is in the store beside images.

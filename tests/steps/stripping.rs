@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::calls::{answer, asking, requests};
-use super::{IMAGES, picture, processed, record, results, upload, variant};
+use super::calls::{answer, asking};
+use super::{IMAGES, held, picture, processed, record, results, upload, variant};
 use crate::events::{Stream, delete};
 use crate::harness::App;
 use crate::harness::http::{Request, find};
@@ -102,12 +102,7 @@ async fn a_rewriting_that_is_killed_is_taken_up_again() {
     let fault = "rewrite.foretold:abort";
     let mut app = App::builder().file(STRIP).env("GATEHOUSE_FAULT", fault).start().await;
     let id = upload(&app, "a.png", &photo()).await;
-    let until = Instant::now() + Duration::from_secs(20);
-    while app.runs() {
-        assert!(Instant::now() < until, "{}", app.log_text());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    app.kill();
+    app.ended_within(Duration::from_secs(20)).await;
     app.set_env("GATEHOUSE_FAULT", "");
     app.start().await;
     processed(&app, &id).await;
@@ -119,12 +114,7 @@ async fn an_upload_in_between_is_not_lost() {
     let fault = "steps.read:hold=held";
     let app = App::builder().file(STRIP).env("GATEHOUSE_FAULT", fault).start().await;
     let id = upload(&app, "a.png", &photo()).await;
-    let held = app.folder().join("held");
-    let until = Instant::now() + Duration::from_secs(20);
-    while !held.exists() {
-        assert!(Instant::now() < until, "{}", app.log_text());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let held = held(&app).await;
     let other = picture(300, 500, 0);
     assert_eq!(upload(&app, "a.png", &other).await, id);
     std::fs::remove_file(&held).unwrap();
@@ -142,12 +132,7 @@ async fn services_are_asked_also_where_stripping_was_turned_off_meanwhile() {
     let builder = settings(STRIP).minio().await.postgres().await;
     let mut app = builder.clone().env("GATEHOUSE_FAULT", fault).start().await;
     let id = upload(&app, "a.png", &photo()).await;
-    let until = Instant::now() + Duration::from_secs(20);
-    while app.runs() {
-        assert!(Instant::now() < until, "{}", app.log_text());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    app.kill();
+    app.ended_within(Duration::from_secs(20)).await;
     let (bucket, store) = app.bucket().expect("a bucket");
     let without = settings("[consumers.steps.thumb]\nwidth = 32").s3(store, bucket);
     let app = without.database(&app.database()).start().await;
@@ -165,12 +150,7 @@ async fn nothing_is_written_down_of_an_image_that_is_gone() {
     let fault = "steps.read:hold=held";
     let app = App::builder().file(STRIP).env("GATEHOUSE_FAULT", fault).start().await;
     let id = upload(&app, "a.png", &photo()).await;
-    let held = app.folder().join("held");
-    let until = Instant::now() + Duration::from_secs(20);
-    while !held.exists() {
-        assert!(Instant::now() < until, "{}", app.log_text());
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let held = held(&app).await;
     assert_eq!(delete(&app, "acme", &id.as_str().into()).await.status, 204);
     std::fs::remove_file(&held).unwrap();
     let until = Instant::now() + Duration::from_secs(20);
@@ -191,7 +171,7 @@ async fn services_and_readers_see_only_what_was_rewritten() {
     let service = Upstream::answering(answer("200 OK", r#"{"pass":true}"#)).await;
     let app = asking(&service, &format!("gate = true\n{STRIP}")).start().await;
     let id = upload(&app, "a.png", &photo()).await;
-    let asked = requests(&service, 1).await;
+    let asked = service.received(1).await;
     processed(&app, &id).await;
     assert_stripped(&app, &id).await;
     assert_eq!(service.requests().len(), 1);

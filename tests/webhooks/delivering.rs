@@ -21,7 +21,7 @@ async fn each_change_is_delivered_as_the_stream_tells_it() {
         for _ in 0..3 {
             streamed.push(stream.next().await.data);
         }
-        let requests = received(&receiver, 3).await;
+        let requests = receiver.received(3).await;
         for event in &streamed {
             let is_it = |request: &&Recorded| told(request)["id"] == event["id"];
             let request = requests.iter().find(is_it).expect("a delivery");
@@ -110,7 +110,7 @@ async fn a_test_comes_the_same_way() {
         let accepted = call(&app, "POST", &hook.path("/test"), None).await;
         assert_eq!(accepted.status, 202, "{}", accepted.text());
         let id = accepted.json()["deliveryId"].clone();
-        let request = received(&receiver, 1).await.remove(0);
+        let request = receiver.received(1).await.remove(0);
         assert_eq!(request.header("webhook-id").as_deref(), id.as_str());
         let told = told(&request);
         assert_eq!(
@@ -139,7 +139,7 @@ async fn a_delivery_is_replayed() {
         assert_ne!(again["id"], first["id"]);
         assert_eq!((&again["eventId"], &again["type"]), (&first["id"], &first["type"]));
         // Whoever has seen the event knows it again.
-        let requests = received(&receiver, 2).await;
+        let requests = receiver.received(2).await;
         assert_eq!(events(&requests).len(), 1);
         assert_eq!(requests[0].body, requests[1].body);
         // A replay can be replayed, and what waits, too.

@@ -58,7 +58,7 @@ async fn a_receiver_that_is_gone_is_sent_nothing_more() {
         for name in ["a.gif", "b.gif", "c.gif"] {
             upload(&app, "acme", name).await;
         }
-        received(&receiver, 3).await;
+        receiver.received(3).await;
         now.send_replace("HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n");
         let failed = hook.all_are(&app, 3, "failed").await;
         let is_told = |delivery: &Value| {
@@ -98,7 +98,7 @@ async fn a_receiver_that_asks_for_time_gets_it() {
         let hook = Hook::at(&app, &receiver.url("/")).await;
         upload(&app, "acme", "a.gif").await;
         let begun = Instant::now();
-        received(&receiver, 2).await;
+        receiver.received(2).await;
         let waited = begun.elapsed();
         let least = Duration::from_secs(wait).mul_f64(0.75);
         assert!(waited >= least && waited < least + Duration::from_secs(4), "{status}: {waited:?}");
@@ -190,7 +190,7 @@ async fn nothing_is_sent_for_a_suspended_tenant() {
     let receiver = Upstream::answering(OOPS).await;
     let hook = Hook::at(&app, &receiver.url("/")).await;
     upload(&app, "acme", "a.gif").await;
-    received(&receiver, 1).await;
+    receiver.received(1).await;
     assert!(app.run(&["tenants", "suspend", "acme"]).status.success());
     let until = Instant::now() + SOON;
     while call(&app, "GET", "", None).await.status != 403 {
@@ -234,7 +234,7 @@ async fn nothing_is_sent_while_nobody_knows_who_is_suspended() {
     }
     assert_eq!(receiver.requests().len(), 0);
     change(&app, "ALTER TABLE lost RENAME TO tenants").await;
-    received(&receiver, 1).await;
+    receiver.received(1).await;
 }
 
 #[tokio::test]
@@ -244,7 +244,7 @@ async fn what_is_erased_or_deleted_is_sent_no_more() {
         let hook = Hook::at(&app, &receiver.url("/")).await;
         let other = Hook::at(&app, &receiver.url("/other")).await;
         upload(&app, "acme", "a.gif").await;
-        received(&receiver, 2).await;
+        receiver.received(2).await;
         assert_eq!(call(&app, "DELETE", &other.path(""), None).await.status, 204);
         let jobs = || app.run(&["jobs", "list", "--queue", "webhooks", "--json"]).stdout;
         let until = Instant::now() + SOON;

@@ -115,19 +115,6 @@ async fn upload(app: &App, tenant: &str, name: &str) -> Value {
     response.json()
 }
 
-/// The requests that a receiver got, once there are so many.
-async fn received(receiver: &Upstream, count: usize) -> Vec<Recorded> {
-    let until = Instant::now() + SOON;
-    loop {
-        let requests = receiver.requests();
-        if requests.len() >= count {
-            return requests;
-        }
-        assert!(Instant::now() < until, "{} of {count} came", requests.len());
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 fn told(request: &Recorded) -> Value {
     serde_json::from_slice(&request.body).expect("JSON")
 }

@@ -85,13 +85,13 @@ async fn who_is_gone_does_not_disable_what_is_elsewhere_by_now() {
         let new = Upstream::answering(NO_CONTENT).await;
         let hook = Hook::at(&app, &old.url("/")).await;
         done(&app, "POST", &hook.path("/test"), None).await;
-        received(&old, 1).await;
+        old.received(1).await;
         done(&app, "PATCH", &hook.path(""), Some(&json!({ "url": new.url("/") }))).await;
         now.send_replace(GONE);
         hook.all_are(&app, 1, "failed").await;
         assert_eq!(hook.shown(&app).await["disabled"], false);
         done(&app, "POST", &hook.path("/test"), None).await;
-        received(&new, 1).await;
+        new.received(1).await;
     }
 }
 
@@ -101,7 +101,7 @@ async fn a_delivery_ends_whose_webhook_is_being_deleted() {
     let (receiver, now) = Upstream::switched("").await;
     let hook = Hook::at(&app, &receiver.url("/")).await;
     done(&app, "POST", &hook.path("/test"), None).await;
-    received(&receiver, 1).await;
+    receiver.received(1).await;
     let mut deleting = database(&app).await;
     deleting.execute("BEGIN; DELETE FROM webhooks").await.unwrap();
     now.send_replace(NO_CONTENT);

@@ -88,6 +88,6 @@ async fn an_allowed_network_is_reached_in_any_spelling() {
     {
         let hook = Hook::at(&app, &format!("http://{host}:{port}/")).await;
         done(&app, "POST", &hook.path("/test"), None).await;
-        received(&receiver, count + 1).await;
+        receiver.received(count + 1).await;
     }
 }

@@ -21,12 +21,12 @@ async fn a_dead_receivers_backlog_keeps_nobody_waiting() {
             let uploads = (some * 50..(some + 1) * 50).map(|n| upload_of(&app, n));
             futures_util::future::join_all(uploads).await;
         }
-        received(&dead, 4).await;
+        dead.received(4).await;
         let hook =
             Hook::of(&app, &json!({ "url": alive.url("/"), "events": ["image.deleted"] })).await;
         let begun = Instant::now();
         done(&app, "POST", &hook.path("/test"), None).await;
-        received(&alive, 1).await;
+        alive.received(1).await;
         assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
         // And no more than four wait for the dead one at a time.
         assert_eq!(dead.requests().len(), 4);

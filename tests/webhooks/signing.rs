@@ -36,7 +36,7 @@ async fn signatures_verify_and_both_secrets_sign_after_a_rotation() {
         let hook = Hook::at(&app, &receiver.url("/")).await;
         upload(&app, "acme", "%C3%BC%20%E2%98%83.gif").await;
         done(&app, "POST", &hook.path("/test"), None).await;
-        for request in received(&receiver, 2).await {
+        for request in receiver.received(2).await {
             assert_verified(&mut verifiers, &request, &hook.secret);
             let mut changed = job(&request, &hook.secret);
             changed["body"] = json!("{}");
@@ -53,7 +53,7 @@ async fn signatures_verify_and_both_secrets_sign_after_a_rotation() {
         assert_ne!(new, hook.secret);
         assert!(rotated["previousSecretUntil"].is_string());
         done(&app, "POST", &hook.path("/test"), None).await;
-        let request = received(&receiver, 3).await.remove(2);
+        let request = receiver.received(3).await.remove(2);
         assert_eq!(request.header("webhook-signature").unwrap().split(' ').count(), 2);
         for secret in [new, &hook.secret] {
             assert_verified(&mut verifiers, &request, secret);
@@ -62,7 +62,7 @@ async fn signatures_verify_and_both_secrets_sign_after_a_rotation() {
         let sql = "UPDATE webhooks SET previous_until = 1 WHERE previous_until IS NOT NULL";
         change(&app, sql).await;
         done(&app, "POST", &hook.path("/test"), None).await;
-        let request = received(&receiver, 4).await.remove(3);
+        let request = receiver.received(4).await.remove(3);
         assert_verified(&mut verifiers, &request, new);
         assert_refused(&mut verifiers, &job(&request, &hook.secret));
 
