@@ -15,8 +15,7 @@ if [[ -n $quick ]]; then backlog=20 count=20 rounds=1; fi
 photo=${PHOTO:-}
 if [[ -z $photo ]]; then
     say "building benches/variants.rs, for its photograph; PHOTO takes any"
-    variants=$(cd "$root" && cargo bench --locked --bench variants --no-run --message-format=json |
-        jq -r 'select(.executable != null and .target.name == "variants") | .executable')
+    variants=$(build_variants)
     photo=$memory/photo.jpg
     "$variants" photograph "$photo"
 fi

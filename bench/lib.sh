@@ -90,6 +90,12 @@ build_load() {
     mapfile -t ports < <(load ports 12)
 }
 
+# build_variants: benches/variants.rs; prints where its program is.
+build_variants() {
+    cd "$root" && cargo bench --locked --bench variants --no-run --message-format=json |
+        jq -r 'select(.executable != null and .target.name == "variants") | .executable'
+}
+
 need_gatehouse() {
     [[ -x $gatehouse ]] || die "no $gatehouse: run 'cargo build --release', or set GATEHOUSE_BIN"
     gatehouse=$(realpath "$gatehouse") # it is started from other folders

@@ -13,8 +13,7 @@ if [[ -n $quick ]]; then count=2 rounds=1; fi
 variants=${VARIANTS_BIN:-}
 if [[ -z $variants ]]; then
     say "building benches/variants.rs"
-    variants=$(cd "$root" && cargo bench --locked --bench variants --no-run --message-format=json |
-        jq -r 'select(.executable != null and .target.name == "variants") | .executable')
+    variants=$(build_variants)
 fi
 
 mkdir -p "$memory/in" "$memory/out"
