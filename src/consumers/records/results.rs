@@ -176,8 +176,8 @@ pub fn await_gates<'a>(batch: Batch, image: &Image, gates: impl Iterator<Item = 
 }
 
 impl Records {
-    /// Adds what has come of steps for the content that `image` has, see [`keep`], and the event `id` that
-    /// they have run. Once that is committed, [`Records::told`].
+    /// Adds what has come of steps for the content that `image` has, if it still has that, and the event
+    /// `id` that they have run. Once that is committed, [`Records::told`].
     pub fn keep_results(
         &self,
         batch: Batch,
