@@ -2,6 +2,8 @@
 
 mod listener;
 mod maintenance;
+mod measured;
+mod metrics;
 mod served;
 mod stopper;
 mod sweep;
@@ -18,7 +20,9 @@ use actix_web::web;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    listener::{bind, serve},
+    listener::{bind, serve, serve_operations},
+    measured::Measured,
+    metrics::Watched,
     served::{Background, Consumers, Ends},
     sweep::sweep,
 };
@@ -106,6 +110,8 @@ struct Shared {
 /// The application, bound and wired, not yet serving.
 pub struct Application {
     server: Server,
+    /// A server of its own, so that it answers while the workers are busy, and to the very end.
+    operations: Option<Server>,
     storage: SharedStorage,
     background: Option<Background>,
     registry: Arc<Registry>,
@@ -120,11 +126,17 @@ impl Application {
     /// merely down does not stop the start.
     pub async fn build(settings: Settings) -> Result<Self, Error> {
         announce_mode(&settings.auth);
+        metrics::register();
         let listener = bind("server.listen", settings.server.listen)?;
         let consumers_listener = settings
             .consumers
             .listen
             .map(|address| bind("consumers.listen", address))
+            .transpose()?;
+        let operations_listener = settings
+            .operations
+            .listen
+            .map(|address| bind("operations.listen", address))
             .transpose()?;
         let address = listener.local_addr()?;
         let consumers_address =
@@ -138,6 +150,7 @@ impl Application {
         let memory = settings.consumers.images.upload_memory.as_u64();
         let budget = Budget::new(usize::try_from(memory).unwrap_or(usize::MAX));
         let storage = settings.storage.build(Arc::clone(&budget)).await?;
+        let storage: SharedStorage = Arc::new(Measured(storage));
         let ends = Ends {
             work: TaskTracker::new(),
             draining: CancellationToken::new(),
@@ -157,7 +170,7 @@ impl Application {
         let consumers = consumers.filter(|_| settings.serve_consumers());
         let shared = Shared {
             consumers,
-            readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database)),
+            readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database.clone())),
             gateway: Gateway::new(
                 gateway::PREFIX,
                 Arc::clone(&registry),
@@ -191,8 +204,24 @@ impl Application {
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
         let server = server.run();
+        let operations_address =
+            operations_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let operations = operations_listener.map(|listener| {
+            let watched = Watched {
+                connections: shared.connections.clone(),
+                budget: Arc::clone(&budget),
+                registry: Arc::clone(&registry),
+                database,
+            };
+            let look = web::Data::new(watched.look());
+            let server = Server::build().workers(1).shutdown_timeout(1).disable_signals();
+            let server = serve_operations(server, listener, shared.readiness.clone(), look)?;
+            Ok::<_, io::Error>(server.run())
+        });
+        let operations = operations.transpose()?;
         let stopper = Stopper {
             server: server.handle(),
+            operations: operations.as_ref().map(Server::handle),
             listeners: listeners.into(),
             storage: Arc::clone(&storage),
             reconciler: background.as_ref().map(|background| background.reconciler.clone()),
@@ -201,8 +230,12 @@ impl Application {
             drain_delay: settings.server.drain_delay,
             timeout,
         };
-        announce(address, consumers_address);
-        Ok(Self { server, storage, background, registry, stopper })
+        announce(&[
+            ("gateway", Some(address)),
+            ("consumers", consumers_address),
+            ("operations", operations_address),
+        ]);
+        Ok(Self { server, operations, storage, background, registry, stopper })
     }
 
     /// The services table that requests are routed by.
@@ -222,6 +255,12 @@ impl Application {
     pub async fn run(self) -> io::Result<()> {
         let reconciler = self.background.as_ref().map(|background| background.reconciler.clone());
         actix_rt::spawn(sweep(self.storage, reconciler));
+        if let Some(operations) = self.operations {
+            if let Some((records, jobs)) = self.background.as_ref().map(Background::asked) {
+                actix_rt::spawn(metrics::ask(records, jobs, self.stopper.settled.clone()));
+            }
+            actix_rt::spawn(operations);
+        }
         if let Some(background) = self.background {
             let Stopper { shared, settled, timeout, .. } = &self.stopper;
             background.start(&shared.ends, settled, JOBS_GRACE.min(*timeout / 2));
@@ -253,9 +292,10 @@ fn announce_mode(auth: &AuthSettings) {
 }
 
 /// Says where the server listens.
-fn announce(address: SocketAddr, consumers_address: Option<SocketAddr>) {
-    tracing::info!(listener = "gateway", addr = %address, "listening");
-    if let Some(address) = consumers_address {
-        tracing::info!(listener = "consumers", addr = %address, "listening");
+fn announce(listeners: &[(&'static str, Option<SocketAddr>)]) {
+    for (listener, address) in listeners {
+        if let Some(address) = address {
+            tracing::info!(listener, addr = %address, "listening");
+        }
     }
 }

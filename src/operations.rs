@@ -1,7 +1,8 @@
 //! What operators and the curious ask of every listener: health, readiness, and the pages that
-//! explain the problem types.
+//! explain the problem types. Metrics are told by a listener of their own only.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,16 +10,27 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpResponse, guard, http::header, web};
+use actix_web::{HttpResponse, Resource, Route, guard, http::header, web};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     database::Database,
+    metrics,
     problem::{Kind, Problem},
     storage::SharedStorage,
 };
 
 /// How long store and database may take to say that they are there.
 const READY_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// `[operations]`: the listener for those who run the process.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Where metrics are told; none: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+}
 
 /// What readiness depends on. Shared by all workers.
 #[derive(Clone)]
@@ -58,17 +70,36 @@ impl Readiness {
     }
 }
 
+fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+fn resource(path: &str, route: Route) -> Resource {
+    web::resource(path).route(route).default_service(web::to(read_only))
+}
+
 /// Adds `/healthz`, `/readyz` and `/problems/{slug}`. They expect a [`Readiness`] among the
 /// app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let read = || web::route().guard(guard::Any(guard::Get()).or(guard::Head()));
-    let resource =
-        |path: &str, route| web::resource(path).route(route).default_service(web::to(read_only));
     config
         .service(resource("/healthz", read().to(healthz)))
         .service(resource("/readyz", read().to(readyz)))
         // A scope, so that other paths are not matched against the pattern.
         .service(web::scope("/problems").service(resource("/{slug}", read().to(explain))));
+}
+
+/// Sets those metrics that stand for how things are now; called before they are told.
+pub struct Look(pub Box<dyn Fn() + Send + Sync>);
+
+/// Adds `/metrics`. It expects a [`Look`] among the app's data.
+pub fn metrics_routes(config: &mut web::ServiceConfig) {
+    config.service(resource("/metrics", read().to(tell_metrics)));
+}
+
+async fn tell_metrics(look: web::Data<Look>) -> Result<HttpResponse, Problem> {
+    (look.0)();
+    let text = metrics::text().map_err(|error| Problem::new(Kind::Internal).because(error))?;
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, metrics::MEDIA_TYPE)).body(text))
 }
 
 async fn healthz() -> HttpResponse {

@@ -12,15 +12,16 @@ use actix_http::{
 };
 use actix_server::ServerBuilder;
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, apply, fn_service, map_config};
-use actix_web::{App, dev::AppConfig, web};
+use actix_web::{App, HttpResponse, dev::AppConfig, web};
 use tokio::net::TcpSocket;
+use tokio_util::task::TaskTracker;
 
 use super::{Error, MODULES, Shared};
 use crate::{
     connection::{ClientStream, Exchange, Limits},
     edge::{self, Edge, Labels},
     gateway::Admission,
-    operations,
+    operations::{self, Look, Readiness},
     settings::ServerSettings,
 };
 
@@ -34,6 +35,9 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// How long a client may take no byte of a module's answer. Remote services set their own time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a request's head may take on the listener of operations.
+const OPERATIONS_HEAD: Duration = Duration::from_secs(10);
 
 /// How much longer than actix our own limits wait, since it closes more gently where it does.
 const GRACE: Duration = Duration::from_secs(1);
@@ -111,6 +115,30 @@ pub(super) fn serve(
             })
             .h1(apply(edge, apply(admission, app)));
         accepted.and_then(http)
+    })
+}
+
+/// Adds the listener of operations. It is asked on the inside only, and needs none of what keeps hostile
+/// clients away.
+pub(super) fn serve_operations(
+    server: ServerBuilder,
+    listener: TcpListener,
+    readiness: web::Data<Readiness>,
+    look: web::Data<Look>,
+) -> io::Result<ServerBuilder> {
+    server.listen("operations", listener, move || {
+        let app = App::new()
+            .app_data(readiness.clone())
+            .app_data(look.clone())
+            .configure(operations::routes)
+            .configure(operations::metrics_routes)
+            .default_service(web::to(operations::not_found));
+        let app = map_config(app.into_factory(), |_| AppConfig::default()).map(HttpResponse::from);
+        HttpService::build()
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(OPERATIONS_HEAD)
+            .h1(apply(Edge::new(TaskTracker::new(), None), app))
+            .tcp()
     })
 }
 

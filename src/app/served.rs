@@ -154,6 +154,11 @@ impl Consumers {
 }
 
 impl Background {
+    /// What metrics are asked of.
+    pub(super) fn asked(&self) -> (Records, Jobs) {
+        (self.records.clone(), self.jobs.clone())
+    }
+
     /// Begins to work, until `settled`; jobs are done until nothing new is begun, and have `grace` then.
     pub(super) fn start(self, ends: &Ends, settled: &CancellationToken, grace: Duration) {
         let settled = || settled.clone();

@@ -24,6 +24,8 @@ const KEEP_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Clone)]
 pub struct Stopper {
     pub(super) server: ServerHandle,
+    /// Answers to the end: what a stop waits for is to be seen.
+    pub(super) operations: Option<ServerHandle>,
     pub(super) listeners: Arc<[TcpListener]>,
     pub(super) storage: SharedStorage,
     pub(super) reconciler: Option<Reconciler>,
@@ -70,6 +72,9 @@ impl Stopper {
             && timeout(CLEAR_WITHIN, reconciler.leave()).await.is_err()
         {
             tracing::warn!("unfinished changes are left to be settled after the next start");
+        }
+        if let Some(operations) = self.operations {
+            operations.stop(false).await;
         }
         tracing::info!("stopped");
     }

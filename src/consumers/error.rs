@@ -123,79 +123,102 @@ impl Error {
                 | Self::UploadForeign
         )
     }
-}
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        let known = |kind: Kind| Self::new(kind);
-        match error {
-            Error::CustomerInvalid => known(Kind::CustomerInvalid),
-            Error::FileMissing => known(Kind::FileMissing),
-            Error::FileNameInvalid(what) => known(Kind::FileNameInvalid).detail(what),
-            Error::QueryInvalid(what) => known(Kind::QueryInvalid).detail(what),
-            Error::MultipartInvalid(what) => known(Kind::MultipartInvalid).detail(what),
-            Error::MediaTypeUnsupported(what) => known(Kind::MediaTypeUnsupported).detail(what),
-            Error::ImageUnsupported => known(Kind::ImageUnsupported),
-            Error::ImageInvalid(what) => known(Kind::ImageInvalid).detail(what),
-            Error::TooLarge(limit) => known(Kind::TooLarge)
-                .detail(format!("Send at most {limit} bytes; nothing of this upload was kept.")),
-            Error::TooSlow => known(Kind::RequestTimeout),
-            Error::BodyBroken(_) => known(Kind::MultipartInvalid).detail(
-                "The body broke off before its end; send it whole. Nothing of it was kept.",
-            ),
-            Error::Storage(ref cause) => failed(kind_of_storage(cause), error),
-            Error::Records(ref cause) => failed(kind_of_records(cause), error),
-            Error::Range(size) => beyond(size),
-            Error::Quarantined => known(Kind::NotFound).detail(
-                "The image is held back until it was checked; its record tells how far that is.",
-            ),
-            Error::AnswerInvalid(what) => known(Kind::BodyInvalid).detail(what),
-            Error::VariantMissing => known(Kind::NotFound)
-                .detail("The image has no such variant, or not yet; its record tells what there is."),
-            Error::UploadInvalid(what) => known(Kind::UploadInvalid).detail(what),
-            Error::UploadConflict(what) => known(Kind::UploadConflict).detail(what),
-            Error::UploadForeign => known(Kind::UploadConflict).detail(
-                "What was sent is not what this upload was begun for, and was thrown away; begin a new one.",
-            ),
-            Error::UploadLocked => known(Kind::UploadLocked).retry_after(Duration::from_secs(1)),
-            Error::UploadOverrun => known(Kind::TooLarge).detail(
-                "The body is longer than what is missing of the upload, which is where it was.",
-            ),
-            Error::UploadInterrupted(cause) => {
-                let kind = match *cause {
-                    Error::TooSlow => Kind::RequestTimeout,
-                    _ => Kind::BodyInvalid,
-                };
-                known(kind).detail(
-                    "The body came too slowly or broke off. What came is kept: ask by HEAD how far, and go on.",
-                )
-            }
-            Error::Stopping | Error::TooManyStreams => known(Kind::Overloaded),
-            Error::WebhookInvalid(what) => known(Kind::WebhookInvalid).detail(what),
-            Error::WebhookConflict(what) => known(Kind::WebhookConflict).detail(what),
-            Error::ChecksumMismatch => known(Kind::ChecksumMismatch),
-            Error::LinkInvalid => known(Kind::Forbidden)
-                .detail("The link is wrong or has expired; ask for a new one."),
-            Error::LinkTerms => known(Kind::Forbidden).detail(
-                "The link is for exactly the size and type that it was asked for; send those.",
-            ),
-            Error::ObjectLost(_) => known(Kind::Internal).because(error),
-            Error::CommitLost => known(Kind::Internal).because(error),
+    /// The type of problem that it is told as.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::CustomerInvalid => Kind::CustomerInvalid,
+            Self::FileMissing => Kind::FileMissing,
+            Self::FileNameInvalid(_) => Kind::FileNameInvalid,
+            Self::QueryInvalid(_) => Kind::QueryInvalid,
+            Self::MultipartInvalid(_) | Self::BodyBroken(_) => Kind::MultipartInvalid,
+            Self::MediaTypeUnsupported(_) => Kind::MediaTypeUnsupported,
+            Self::ImageUnsupported => Kind::ImageUnsupported,
+            Self::ImageInvalid(_) => Kind::ImageInvalid,
+            Self::TooLarge(_) | Self::UploadOverrun => Kind::TooLarge,
+            Self::TooSlow => Kind::RequestTimeout,
+            Self::Storage(cause) => kind_of_storage(cause),
+            Self::Records(cause) => kind_of_records(cause),
+            Self::Quarantined | Self::VariantMissing => Kind::NotFound,
+            Self::AnswerInvalid(_) => Kind::BodyInvalid,
+            Self::Range(_) => Kind::RangeNotSatisfiable,
+            Self::UploadInvalid(_) => Kind::UploadInvalid,
+            Self::UploadConflict(_) | Self::UploadForeign => Kind::UploadConflict,
+            Self::UploadLocked => Kind::UploadLocked,
+            Self::UploadInterrupted(cause) => match **cause {
+                Self::TooSlow => Kind::RequestTimeout,
+                _ => Kind::BodyInvalid,
+            },
+            Self::Stopping | Self::TooManyStreams => Kind::Overloaded,
+            Self::WebhookInvalid(_) => Kind::WebhookInvalid,
+            Self::WebhookConflict(_) => Kind::WebhookConflict,
+            Self::ChecksumMismatch => Kind::ChecksumMismatch,
+            Self::LinkInvalid | Self::LinkTerms => Kind::Forbidden,
+            Self::ObjectLost(_) | Self::CommitLost => Kind::Internal,
         }
     }
 }
 
-/// A failure, whose cause the log tells. A full quota is none, for all that its status is a server's.
-fn failed(kind: Kind, error: Error) -> Problem {
-    match kind {
-        Kind::QuotaExceeded => Problem::new(kind),
-        _ => Problem::new(kind).because(error),
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let problem = Self::new(error.kind());
+        match error {
+            // A full quota is no failure, for all that its status is a server's.
+            Error::Storage(_) | Error::Records(_) if problem.kind() == Kind::QuotaExceeded => {
+                problem
+            }
+            Error::Storage(_) | Error::Records(_) | Error::ObjectLost(_) | Error::CommitLost => {
+                problem.because(error)
+            }
+            Error::FileNameInvalid(what)
+            | Error::MultipartInvalid(what)
+            | Error::MediaTypeUnsupported(what)
+            | Error::AnswerInvalid(what)
+            | Error::UploadInvalid(what)
+            | Error::UploadConflict(what)
+            | Error::WebhookInvalid(what)
+            | Error::WebhookConflict(what) => problem.detail(what),
+            Error::QueryInvalid(what) | Error::ImageInvalid(what) => problem.detail(what),
+            Error::TooLarge(limit) => problem
+                .detail(format!("Send at most {limit} bytes; nothing of this upload was kept.")),
+            Error::BodyBroken(_) => problem.detail(
+                "The body broke off before its end; send it whole. Nothing of it was kept.",
+            ),
+            Error::Range(size) => beyond(problem, size),
+            Error::Quarantined => problem.detail(
+                "The image is held back until it was checked; its record tells how far that is.",
+            ),
+            Error::VariantMissing => problem
+                .detail("The image has no such variant, or not yet; its record tells what there is."),
+            Error::UploadForeign => problem.detail(
+                "What was sent is not what this upload was begun for, and was thrown away; begin a new one.",
+            ),
+            Error::UploadLocked => problem.retry_after(Duration::from_secs(1)),
+            Error::UploadOverrun => problem.detail(
+                "The body is longer than what is missing of the upload, which is where it was.",
+            ),
+            Error::UploadInterrupted(_) => problem.detail(
+                "The body came too slowly or broke off. What came is kept: ask by HEAD how far, and go on.",
+            ),
+            Error::LinkInvalid => {
+                problem.detail("The link is wrong or has expired; ask for a new one.")
+            }
+            Error::LinkTerms => problem.detail(
+                "The link is for exactly the size and type that it was asked for; send those.",
+            ),
+            Error::CustomerInvalid
+            | Error::FileMissing
+            | Error::ImageUnsupported
+            | Error::TooSlow
+            | Error::Stopping
+            | Error::TooManyStreams
+            | Error::ChecksumMismatch => problem,
+        }
     }
 }
 
 /// Tells the size that a range has to be within (RFC 9110 15.5.17).
-fn beyond(size: u64) -> Problem {
-    let problem = Problem::new(Kind::RangeNotSatisfiable);
+fn beyond(problem: Problem, size: u64) -> Problem {
     match HeaderValue::try_from(format!("bytes */{size}")) {
         Ok(told) => problem.field(CONTENT_RANGE, told),
         Err(_) => problem,

@@ -12,6 +12,7 @@ use super::{
     body::{Body, MinRate},
     error::Error,
     images::{conditional::Conditions, record::Record, validators},
+    metrics::{Coming, Method},
     multipart,
     names::CustomerId,
     records::{self, Image},
@@ -37,9 +38,11 @@ pub async fn upload_form(
     let boundary = multipart::boundary(content_type.unwrap_or_default())?;
     let mut body = UploadBody::of(&request, payload, size_hint, uploads.settings());
     let conditions = Conditions::of(request.headers());
+    let coming = Coming::begin(Method::Form);
     let stored = uploads
         .take_form(&tenant.0, customer, &mut body.body, &boundary, conditions, size_hint)
         .await;
+    coming.ended(stored.as_ref());
     match stored {
         // A chunked body whose first chunk is the last is no body at all.
         Err(Error::MultipartInvalid(_)) if body.body.received() == 0 => {
@@ -65,8 +68,10 @@ pub async fn upload_raw(
     }
     let mut body = UploadBody::of(&request, payload, size_hint, uploads.settings());
     let conditions = Conditions::of(request.headers());
+    let coming = Coming::begin(Method::Raw);
     let stored =
         uploads.take_raw(&tenant.0, customer, &name, &mut body.body, conditions, size_hint).await;
+    coming.ended(stored.as_ref());
     Ok(created(&stored?))
 }
 

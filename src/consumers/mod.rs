@@ -12,6 +12,7 @@ mod events;
 mod handlers;
 mod image;
 mod images;
+pub mod metrics;
 pub mod multipart;
 mod names;
 pub mod records;

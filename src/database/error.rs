@@ -2,6 +2,8 @@
 
 use std::{error::Error as StdError, fmt};
 
+use super::metrics;
+
 /// What went wrong, as far as a caller can act on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -24,6 +26,7 @@ pub struct Error {
 impl Error {
     /// An error of `kind`, because of `source`.
     pub fn new(kind: ErrorKind, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        metrics::failed(kind);
         Self { kind, source: source.into() }
     }
 

@@ -12,6 +12,7 @@
 mod batch;
 mod error;
 mod group;
+pub mod metrics;
 mod migration;
 mod notices;
 mod settings;
@@ -25,7 +26,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::future::BoxFuture;
@@ -44,6 +45,7 @@ pub use time::{millis, of_millis};
 
 use crate::problem;
 use group::Writer;
+use metrics::Operation;
 
 /// A result of this module.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -206,9 +208,21 @@ impl Database {
         E: From<Error> + Send + 'static,
     {
         self.check_migrated()?;
-        if let Some(writer) = &self.0.writer {
-            return writer.write(job).await;
-        }
+        let began = Instant::now();
+        let done = match &self.0.writer {
+            Some(writer) => writer.write(job).await,
+            None => self.write_at_home(job).await,
+        };
+        metrics::took(Operation::Write, began);
+        done
+    }
+
+    async fn write_at_home<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<T, E>> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         let pool = self.0.pool.clone();
         self.at_home(async move {
             let mut connection = pool.acquire().await.map_err(Error::from)?;
@@ -231,12 +245,14 @@ impl Database {
         E: From<Error> + Send + 'static,
     {
         self.check_migrated()?;
-        let pool = self.0.pool.clone();
-        self.at_home(async move {
+        let (pool, began) = (self.0.pool.clone(), Instant::now());
+        let done = self.at_home(async move {
             let mut connection = pool.acquire().await.map_err(Error::from)?;
             job(&mut connection).await
-        })
-        .await
+        });
+        let done = done.await;
+        metrics::took(Operation::Read, began);
+        done
     }
 
     /// Whether the database can be reached and used right now; for readiness.
@@ -245,6 +261,12 @@ impl Database {
     /// Why not.
     pub async fn ready(&self) -> Result<()> {
         self.read(|connection| Box::pin(async move { Ok(connection.ping().await?) })).await
+    }
+
+    /// Sets the metrics of its connections to how they are now.
+    pub fn tell_connections(&self) {
+        let pool = &self.0.pool;
+        metrics::tell_connections(pool.size() as usize, pool.num_idle());
     }
 
     /// Runs `work` on the database's own thread, within [`PATIENCE`].

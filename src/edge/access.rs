@@ -24,7 +24,10 @@ use smallvec::SmallVec;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::Span;
 
-use super::{Cors, REQUEST_ID, RequestId, Sharing};
+use super::{
+    Cors, REQUEST_ID, RequestId, Sharing,
+    metrics::{Active, Ended},
+};
 use crate::{
     connection::Exchange,
     problem::{Kind, Problem},
@@ -119,6 +122,7 @@ pub(super) struct Access {
     sent: u64,
     pub(super) complete: bool,
     problem: Option<(Kind, Option<&'static str>)>,
+    _active: Active,
     pub(super) work: Option<TaskTrackerToken>,
     pub(super) exchange: Option<Exchange>,
     pub(super) span: Span,
@@ -141,6 +145,7 @@ impl Access {
             sent: 0,
             complete: false,
             problem: None,
+            _active: Active::begin(),
             work: None,
             exchange: None,
             span: Span::none(),
@@ -197,10 +202,22 @@ impl Drop for Access {
         if let (false, Some(exchange)) = (self.complete, &self.exchange) {
             exchange.broken_off();
         }
+        let (labels, duration) = (self.labels.values(), self.started.elapsed());
+        let sent = labels.sent.unwrap_or(self.sent);
+        Ended {
+            service: labels.service.as_deref().unwrap_or_default(),
+            method: &self.method,
+            status: self.status,
+            problem: self.problem.map(|(kind, reason)| (kind.slug(), reason)),
+            received: labels.received,
+            sent,
+            complete: self.complete,
+            duration,
+        }
+        .count();
         if !access::enabled() {
             return;
         }
-        let labels = self.labels.values();
         let (problem, reason) = match self.problem {
             Some((kind, reason)) => (Some(kind.slug()), reason),
             None => (None, None),
@@ -216,9 +233,9 @@ impl Drop for Access {
             problem,
             reason,
             received: labels.received,
-            sent: labels.sent.unwrap_or(self.sent),
+            sent,
             complete: self.complete,
-            duration: self.started.elapsed(),
+            duration,
             peer: self.peer,
         });
     }

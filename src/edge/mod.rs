@@ -6,6 +6,7 @@
 
 mod access;
 mod cors;
+pub mod metrics;
 mod public;
 mod request_id;
 mod span;

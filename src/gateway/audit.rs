@@ -3,6 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use super::metrics;
 use crate::{
     edge::Labels,
     tenant::{Principal, TenantId},
@@ -69,6 +70,7 @@ impl Refused {
     pub fn tell(&self, labels: &Labels) {
         label(labels, &self.service, self.tenant.as_ref(), self.principal.as_ref());
         let Some((reason, client)) = self.reason else { return };
+        metrics::credential_refused(reason);
         tracing::info!(
             target: TARGET,
             event = "credential-refused",

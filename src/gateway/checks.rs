@@ -12,7 +12,7 @@ use super::{
     Admitted, AuthSettings, Early, Module, RateLimitSettings, TrustedProxies,
     audit::Refused,
     auth::{Authenticator, Guesses, Refusal, Verdict},
-    client,
+    client, metrics,
     rate_limit::{Class, Count, Counted, Limits, Subject},
     registry::{Service, Target},
     tenants::{Rules, Tenants},
@@ -186,9 +186,9 @@ impl Checks {
             None => Subject { name: tenant, client: case.client },
         };
         match limits.count(class, subject, rules) {
-            Count::Now(counted) => Decision::Now(finish(admitted, counted)),
+            Count::Now(counted) => Decision::Now(finish(admitted, class, counted)),
             Count::Later(counting) => {
-                Decision::Later(Box::pin(async move { finish(admitted, counting.await) }))
+                Decision::Later(Box::pin(async move { finish(admitted, class, counting.await) }))
             }
         }
     }
@@ -271,10 +271,11 @@ impl Case {
 }
 
 /// A request that was counted, unless it is one too many.
-fn finish(admitted: Admitted, counted: Counted) -> Result<Admitted, Early> {
+fn finish(admitted: Admitted, class: Class, counted: Counted) -> Result<Admitted, Early> {
     if counted.wait.is_none() {
         return Ok(Admitted { counted: Some(Box::new(counted)), ..admitted });
     }
+    metrics::rate_limited(class);
     let Admitted { service, tenant, principal, .. } = admitted;
     let refused = Refused { service: Arc::clone(&service.name), tenant, principal, reason: None };
     Err(Early::Refused(Box::new(counted.refusal()), Box::new(refused)))

@@ -10,6 +10,7 @@ mod checks;
 mod client;
 mod error;
 mod headers;
+pub mod metrics;
 mod path;
 mod proxy;
 mod rate_limit;

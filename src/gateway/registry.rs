@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use super::{
     headers::Framing,
+    metrics,
     proxy::Upstream,
     settings::{ScopeSettings, ServiceSettings, ServicesSettings},
 };
@@ -126,6 +127,16 @@ impl Registry {
     /// The service of this name, if there is one.
     pub fn find(&self, name: &str) -> Option<Arc<Service>> {
         self.0.load().get(name).map(|entry| Arc::clone(&entry.service))
+    }
+
+    /// Sets the metrics of the services' instances to how they do now.
+    pub fn tell_instances(&self) {
+        let table = self.0.load();
+        let remotes = table.values().filter_map(|entry| match &entry.service.target {
+            Target::Remote(upstream) => Some(&**upstream),
+            Target::Module(_) => None,
+        });
+        metrics::tell_instances(remotes);
     }
 
     /// Puts the table of these checked settings in the place of the current one, for requests

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use actix_http::{HttpMessage as _, Request};
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, http::StatusCode};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Admitted, Gateway,
     headers::Credentials,
+    metrics::Asking,
     proxy::{Answer, Client, ClientSide, Outgoing, Upstream},
 };
 use crate::{edge::Labels, problem::Problem, settings::Secret, tenant::TenantId};
@@ -65,9 +66,21 @@ impl Relay {
             scheme: "http",
             client: request.conn_data().map(|clock| ClientSide { clock, draining }),
         };
-        match self.client.forward(upstream, &outgoing, payload).await? {
-            Answer::Response(response) => Ok(response),
+        let asking = Asking::begin(upstream.service());
+        let answer = match self.client.forward(upstream, &outgoing, payload).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                asking.failed(&error);
+                return Err(error.into());
+            }
+        };
+        match answer {
+            Answer::Response(response) => {
+                asking.answered(response.status());
+                Ok(response)
+            }
             Answer::Tunnelled(carried) => {
+                asking.answered(StatusCode::SWITCHING_PROTOCOLS);
                 labels.carried(carried.received, carried.sent);
                 // For the access line: the client has had its own, and the connection is over.
                 Ok(HttpResponse::SwitchingProtocols().finish())

@@ -13,7 +13,7 @@ use arc_swap::ArcSwapOption;
 use sqlx::{Row, any::AnyRow};
 use tokio::time::{sleep, timeout};
 
-use super::rate_limit::{Limit, OwnLimits, Rate};
+use super::rate_limit::{Class, Limit, OwnLimits, Rate};
 use crate::{
     database::{self, Database, Error, millis},
     problem,
@@ -235,9 +235,9 @@ impl Tenants {
             Some(rules) if rules.record == record => (id, Arc::clone(rules)),
             _ => {
                 let limits = OwnLimits {
-                    reads: record.reads.map(|rate| Limit::new("reads", rate)),
-                    writes: record.writes.map(|rate| Limit::new("writes", rate)),
-                    remote: record.remote.map(|rate| Limit::new("remote", rate)),
+                    reads: record.reads.map(|rate| Limit::new(Class::Reads.name(), rate)),
+                    writes: record.writes.map(|rate| Limit::new(Class::Writes.name(), rate)),
+                    remote: record.remote.map(|rate| Limit::new(Class::Remote.name(), rate)),
                 };
                 (id, Arc::new(Rules { record, limits }))
             }

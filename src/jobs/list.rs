@@ -19,6 +19,9 @@ pub enum State {
 }
 
 impl State {
+    /// All that there are.
+    pub const ALL: [Self; 3] = [Self::Waiting, Self::Running, Self::Dead];
+
     /// Its name.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -105,6 +108,8 @@ pub struct Count {
     pub state: State,
     /// Jobs.
     pub jobs: u64,
+    /// When the oldest of them was added.
+    pub oldest: SystemTime,
 }
 
 impl Jobs {
@@ -210,32 +215,19 @@ impl Jobs {
         Ok(gone.await?.len() as u64)
     }
 
-    /// How many jobs there are, by queue and state.
+    /// How many jobs there are, by queue and state; those of which there are none are left out.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn counts(&self) -> Result<Vec<Count>> {
         const SQL: &str = "\
-            SELECT queue, COUNT(*) AS jobs, \
-            CAST(SUM(CASE WHEN due_at IS NULL THEN 1 ELSE 0 END) AS BIGINT) AS dead, \
-            CAST(SUM(CASE WHEN owner IS NULL THEN 0 ELSE 1 END) AS BIGINT) AS running \
-            FROM jobs GROUP BY queue ORDER BY queue";
+            SELECT queue, CASE WHEN due_at IS NULL THEN 'dead' WHEN owner IS NULL THEN 'waiting' \
+            ELSE 'running' END AS state, COUNT(*) AS jobs, MIN(created_at) AS oldest \
+            FROM jobs GROUP BY queue, state ORDER BY queue, state";
         let rows = self.read(|connection| {
             Box::pin(async move { Ok::<_, Error>(sqlx::query(SQL).fetch_all(connection).await?) })
         });
-        let (rows, mut counts) = (rows.await?, Vec::new());
-        for row in &rows {
-            let number = |column| row.try_get::<i64, _>(column);
-            let (dead, running) = (number("dead")?, number("running")?);
-            let waiting = number("jobs")? - dead - running;
-            for (state, jobs) in
-                [(State::Waiting, waiting), (State::Running, running), (State::Dead, dead)]
-            {
-                let jobs = u64::try_from(jobs).map_err(unreadable)?;
-                counts.push(Count { queue: row.try_get("queue")?, state, jobs });
-            }
-        }
-        Ok(counts)
+        rows.await?.iter().map(counted).collect()
     }
 
     /// Runs a statement on jobs, a page at a time; the queue of each that it changed.
@@ -330,5 +322,16 @@ fn listed(row: &AnyRow) -> Result<Listed> {
         error: row.try_get("error")?,
         created_at: of_millis(row.try_get("created_at")?),
         died_at: row.try_get::<Option<i64>, _>("died_at")?.map(of_millis),
+    })
+}
+
+fn counted(row: &AnyRow) -> Result<Count> {
+    let state: String = row.try_get("state")?;
+    let state = State::ALL.into_iter().find(|known| known.as_str() == state);
+    Ok(Count {
+        queue: row.try_get("queue")?,
+        state: state.ok_or_else(|| unreadable("an unknown state"))?,
+        jobs: u64::try_from(row.try_get::<i64, _>("jobs")?).map_err(unreadable)?,
+        oldest: of_millis(row.try_get("oldest")?),
     })
 }

@@ -12,6 +12,7 @@ mod held;
 mod job;
 mod lease;
 mod list;
+pub mod metrics;
 mod outcome;
 mod remove;
 mod settle;

@@ -22,6 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Backoff, Job, Jobs, Outcome,
     held::{CancelOnDrop, Held},
+    metrics::{self, Running},
     share::Shares,
 };
 use crate::database::Error;
@@ -101,6 +102,7 @@ struct Ended {
 impl<H: Handler> Worker<H> {
     /// A worker that has `handler` do the jobs of `queue`.
     pub fn new(jobs: Jobs, queue: &'static str, handler: H, pace: Pace) -> Self {
+        metrics::know(queue);
         let (held, slots) = (Held::default(), Arc::new(Semaphore::new(pace.at_once.max(1))));
         let (shares, tasks) = (Arc::new(Shares::default()), TaskTracker::new());
         Self(Arc::new(Inner { jobs, queue, handler, pace, held, shares, slots, tasks }))
@@ -185,11 +187,13 @@ impl<H: Handler> Worker<H> {
         self.0.tasks.spawn(async move {
             // The call may panic as well as the future that it makes.
             let run = AssertUnwindSafe(async { inner.handler.run(&job).await }).catch_unwind();
+            let running = Running::begin(inner.queue);
             let Some(outcome) = cancel.run_until_cancelled(run).await else { return };
             let outcome = outcome.unwrap_or_else(|_| {
                 tracing::error!(id = job.id, queue = job.queue, "a job's handler panicked");
                 Outcome::again("the work panicked; the log tells where")
             });
+            running.ended(&outcome);
             // The receiver is gone once the worker gave up waiting: then the job is given back.
             let _ = ended.send(Ended { job, outcome }).await;
             drop((slot, share));

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use layers::{DEFAULT_FILE, Sources};
 pub use secret::Secret;
 
-use crate::{consumers, database, edge, gateway, storage, telemetry};
+use crate::{consumers, database, edge, gateway, operations, storage, telemetry};
 use layers::Layers;
 
 /// The modules of this process, as `services.*.module` names them.
@@ -33,6 +33,8 @@ const MODULES: &[&str] = &[consumers::NAME];
 pub struct Settings {
     /// The listener and its clients.
     pub server: ServerSettings,
+    /// The listener for those who run the process.
+    pub operations: operations::Settings,
     /// Who may come in.
     pub auth: gateway::AuthSettings,
     /// The services table: what the gateway routes to, by name.

@@ -126,6 +126,11 @@ impl Budget {
         self.lock().all.used
     }
 
+    /// Parts that wait for bytes now.
+    pub fn waiting(&self) -> usize {
+        self.lock().queue.len()
+    }
+
     /// The most bytes that were ever taken at once.
     pub fn peak(&self) -> usize {
         self.lock().peak

@@ -12,6 +12,11 @@ use tracing_subscriber::{EnvFilter, fmt::format::JsonFields};
 use self::{json::JsonLines, writer::LogWriter};
 use crate::settings::Invalid;
 
+/// Makes the log's metrics, so that they are told from the start.
+pub fn register_metrics() {
+    writer::register_metrics();
+}
+
 /// `[telemetry]`: logs.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]

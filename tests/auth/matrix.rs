@@ -73,6 +73,14 @@ const fn of_image(
 const ENTRIES: &[Entry] = &[
     public("GET /healthz", |_| Request::get("/healthz")),
     public("GET /readyz", |_| Request::get("/readyz")),
+    // On the listener of operations only.
+    Entry {
+        route: "GET /metrics",
+        access: Access::Public,
+        request: |_| Request::get("/metrics"),
+        right: 404,
+        stranger: 404,
+    },
     public("GET /problems/{slug}", |_| Request::get("/problems/forbidden")),
     entry("POST /customer-images/upload/{customerId}", WRITE, |_| form("b.gif"), 201),
     entry("PUT /customer-images/upload/{customerId}/{fileName}", WRITE, |_| raw(), 201),
@@ -269,7 +277,7 @@ fn routes(text: &str) -> Vec<String> {
         let (pattern, rest) = rest.split_once('"').unwrap();
         // A resource whose path is its scope's.
         let scope =
-            if rest.contains("fn explain") && pattern == "/{slug}" { "/problems" } else { "" };
+            if rest.contains("to(explain)") && pattern == "/{slug}" { "/problems" } else { "" };
         let mut methods = BTreeSet::new();
         for method in ["get", "head", "post", "put", "patch", "delete"] {
             let (route, guard) = (format!("web::{method}()"), format!("guard::{method}()"));

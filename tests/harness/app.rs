@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::builder::{Builder, Ended, Log};
+use super::builder::{Builder, Ended, Listening, Log};
 use super::minio::Minio;
 
 /// A running server. Dropped, it is killed, and must not have left anything half-done.
 pub struct App {
     pub addr: SocketAddr,
-    consumers_addr: Option<SocketAddr>,
+    listening: Listening,
     builder: Builder,
     child: Option<Child>,
     folder: TempDir,
@@ -35,9 +35,9 @@ impl App {
 
     pub(super) fn new(builder: Builder, folder: TempDir) -> Self {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (consumers_addr, child) = (None, None);
+        let (listening, child) = (Listening::default(), None);
         let (logs, keys) = (Vec::new(), Mutex::default());
-        Self { addr, consumers_addr, builder, child, folder, killed: false, logs, keys }
+        Self { addr, listening, builder, child, folder, killed: false, logs, keys }
     }
 
     /// Starts it, with what it had before if it ran already; it then listens elsewhere.
@@ -47,10 +47,11 @@ impl App {
         self.logs.push(Arc::clone(&log));
         let (child, listening) = self.builder.spawn(self.folder.path(), &log).await;
         (self.child, self.killed) = (Some(child), false);
-        let Some((addr, consumers)) = listening else {
+        let Some(listening) = listening else {
             panic!("does not listen: {}", self.log_text());
         };
-        (self.addr, self.consumers_addr) = (addr, consumers);
+        self.addr = listening.gateway.expect("a listener of the gateway");
+        self.listening = listening;
     }
 
     /// Runs a command beside it, in its folder and with its settings.
@@ -90,7 +91,12 @@ impl App {
 
     /// Where `[consumers] listen` is served.
     pub fn consumers_addr(&self) -> SocketAddr {
-        self.consumers_addr.expect("a listener for consumers")
+        self.listening.consumers.expect("a listener for consumers")
+    }
+
+    /// Where `[operations] listen` is served.
+    pub fn operations_addr(&self) -> SocketAddr {
+        self.listening.operations.expect("a listener for operations")
     }
 
     /// Where the local store keeps its objects.

@@ -29,6 +29,7 @@ pub struct Builder {
     file: String,
     pub(super) bucket: Option<(String, Arc<Minio>)>,
     consumers: bool,
+    operations: bool,
 }
 
 impl Builder {
@@ -77,6 +78,12 @@ impl Builder {
     pub fn consumers(mut self) -> Self {
         self.consumers = true;
         self.set("CONSUMERS__LISTEN", "127.0.0.1:0")
+    }
+
+    /// Lets metrics be told, on a port of their own.
+    pub fn operations(mut self) -> Self {
+        self.operations = true;
+        self.set("OPERATIONS__LISTEN", "127.0.0.1:0")
     }
 
     /// Stores into this bucket.
@@ -194,13 +201,14 @@ impl Builder {
         let listens = async {
             loop {
                 let found = log.lock().unwrap().listening;
-                match found {
-                    (Some(addr), consumers) if consumers.is_some() || !self.consumers => {
-                        break Some((addr, consumers));
-                    }
-                    // An end of its output is the end of the process.
-                    _ => seen.changed().await.ok()?,
+                let all = found.gateway.is_some()
+                    && (found.consumers.is_some() || !self.consumers)
+                    && (found.operations.is_some() || !self.operations);
+                if all {
+                    break Some(found);
                 }
+                // An end of its output is the end of the process.
+                seen.changed().await.ok()?;
             }
         };
         let listening = tokio::time::timeout(START, listens).await.ok().flatten();
@@ -208,8 +216,13 @@ impl Builder {
     }
 }
 
-/// The addresses of a server: of the gateway, and of `[consumers] listen`.
-pub(super) type Listening = (SocketAddr, Option<SocketAddr>);
+/// The addresses of a server, by listener.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Listening {
+    pub(super) gateway: Option<SocketAddr>,
+    pub(super) consumers: Option<SocketAddr>,
+    pub(super) operations: Option<SocketAddr>,
+}
 
 /// A folder to run in.
 fn folder() -> TempDir {
@@ -227,7 +240,7 @@ pub struct Ended {
 #[derive(Default)]
 pub struct Log {
     pub text: String,
-    listening: (Option<SocketAddr>, Option<SocketAddr>),
+    listening: Listening,
 }
 
 impl Log {
@@ -241,8 +254,9 @@ impl Log {
         if field("message").is_some_and(|message| message.starts_with("listening")) {
             let addr = field("addr").and_then(|addr| addr.parse().ok());
             match field("listener").as_deref() {
-                Some("consumers") => self.listening.1 = addr,
-                _ => self.listening.0 = addr,
+                Some("consumers") => self.listening.consumers = addr,
+                Some("operations") => self.listening.operations = addr,
+                _ => self.listening.gateway = addr,
             }
         }
     }

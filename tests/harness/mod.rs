@@ -15,6 +15,7 @@ pub mod invariants;
 pub mod issuer;
 pub mod jose;
 pub mod journal;
+pub mod metrics;
 pub mod minio;
 pub mod minio_keys;
 pub mod multipart;

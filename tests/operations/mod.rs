@@ -1,11 +1,13 @@
 //! The running process: health, ids, problem pages, stopping, slow clients, a store that is
-//! down, memory.
+//! down, memory, metrics.
 
 mod answers;
 mod budget;
 mod connections;
 mod full;
 mod leaving;
+mod metrics;
+mod monitoring;
 mod slow;
 mod stop;
 mod store_down;

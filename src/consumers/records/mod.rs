@@ -21,6 +21,7 @@ mod list;
 mod listening;
 mod live;
 mod names;
+mod overview;
 mod owner;
 mod quota;
 mod reconciler;
@@ -45,6 +46,7 @@ pub use image::Image;
 pub use intent::{Check, ExpectedSize, Intent, NewImage, Prepared};
 pub use list::{Filter, Position};
 pub use names::Turn;
+pub use overview::Overview;
 pub use quota::{OwnLimit, OwnQuotas, Quotas, Usage};
 pub use reconciler::{Reconciler, Settling};
 pub use results::{

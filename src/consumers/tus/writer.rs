@@ -16,6 +16,7 @@ use crate::{
         error::Error,
         image::ImageType,
         images::conditional::Conditions,
+        metrics::{Coming, Method},
         names::CustomerId,
         records::{self, Image, Intent, NewImage, Progress, Session},
     },
@@ -104,6 +105,16 @@ impl ResumableUploads {
             Ok(writer) => writer.run(&called, terms.checksum, pieces).await,
             Err((error, session)) => settle(self, &session, &intent, error).await,
         };
+        match &outcome {
+            Ok(Appended { image: Some(image), .. }) => {
+                Coming::begin(Method::Resumable).ended(Ok(image));
+            }
+            Err(error) if error.is_of_the_bytes() => {
+                Coming::begin(Method::Resumable).ended(Err(error));
+            }
+            // It goes on.
+            _ => {}
+        }
         let mut writers = self.writers();
         if writers.get(&id).is_some_and(|known| Arc::ptr_eq(known, &called)) {
             writers.remove(&id);

@@ -11,6 +11,7 @@ use super::{
     instance::Instance,
     upstream::Upstream,
 };
+use crate::gateway::metrics;
 
 /// How many instances a request is tried at, at most.
 const MAX_TRIES: usize = 3;
@@ -95,6 +96,7 @@ impl Call {
         let Some(at) = another.filter(|_| upstream.budget.retry(clock::now() / 1000)) else {
             return false;
         };
+        metrics::retried(upstream.service());
         self.leave();
         self.at = at;
         self.instance().enter();

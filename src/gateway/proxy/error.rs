@@ -131,6 +131,18 @@ impl Error {
         }
     }
 
+    /// Whether it is the client's own doing.
+    pub fn is_the_clients(&self) -> bool {
+        matches!(
+            self.kind,
+            Kind::ClientTimeout
+                | Kind::ClientGone
+                | Kind::ClientBody
+                | Kind::TooLarge
+                | Kind::Target
+        )
+    }
+
     /// When the service may take requests again.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after

@@ -9,12 +9,13 @@ use rustls_pki_types::CertificateDer;
 
 use super::{
     balance::Unavailable,
-    breaker::Circuit,
+    breaker::{Circuit, Standing},
     budget::Budget,
     error::Error,
     health::{self, HealthCheck},
     instance::Instance,
 };
+use crate::gateway::metrics;
 
 /// When a client may come again whose request was one too many.
 const SOON: Duration = Duration::from_secs(1);
@@ -83,8 +84,16 @@ impl Upstream {
     }
 
     /// The service's name.
-    pub(super) fn service(&self) -> &str {
+    pub fn service(&self) -> &str {
         &self.service
+    }
+
+    /// Its instances: where each is, whether it gets requests, and how many are under way there.
+    pub fn instances_now(&self) -> impl Iterator<Item = (&str, bool, u32)> {
+        self.instances.iter().map(|instance| {
+            let gets_none = matches!(instance.standing(), Standing::Open(_) | Standing::Ejected);
+            (instance.origin(), !gets_none, instance.load())
+        })
     }
 
     /// A request was answered by the instance at this place.
@@ -99,6 +108,7 @@ impl Upstream {
     /// A request failed at the instance at this place, and not by its client's fault.
     pub(super) fn failed(&self, at: usize, on_trial: bool) {
         let instance = &self.instances[at];
+        metrics::failed(self.service(), instance.origin());
         if instance.breaker.failed(self.circuit, on_trial) {
             let (service, instance) = (self.service(), instance.origin());
             tracing::warn!(

@@ -25,7 +25,7 @@ pub use self::{
     local::Local,
     settings::{Rate, RateLimitSettings},
 };
-use super::tenants::Rules;
+use super::{metrics, tenants::Rules};
 use crate::{
     problem::{Kind, Problem},
     settings::Invalid,
@@ -45,6 +45,20 @@ pub enum Class {
     Writes,
     /// To a remote service.
     Remote,
+}
+
+impl Class {
+    /// All that there are.
+    pub const ALL: [Self; 3] = [Self::Reads, Self::Writes, Self::Remote];
+
+    /// What answers and settings call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reads => "reads",
+            Self::Writes => "writes",
+            Self::Remote => "remote",
+        }
+    }
 }
 
 /// Whose requests are counted together.
@@ -182,9 +196,9 @@ impl Limits {
             None => None,
         };
         Ok(Self(Arc::new(Shared {
-            reads: Limit::new("reads", settings.reads),
-            writes: Limit::new("writes", settings.writes),
-            remote: Limit::new("remote", settings.remote),
+            reads: Limit::new(Class::Reads.name(), settings.reads),
+            writes: Limit::new(Class::Writes.name(), settings.writes),
+            remote: Limit::new(Class::Remote.name(), settings.remote),
             redis,
         })))
     }
@@ -193,16 +207,17 @@ impl Limits {
     pub fn count(&self, class: Class, subject: Subject<'_>, rules: Option<Arc<Rules>>) -> Count {
         let shared = &self.0;
         match shared.redis.as_ref().and_then(Redis::connection) {
-            None => Count::Now(shared.limit(class, rules.as_deref()).count_here(subject)),
+            None => Count::Now(shared.count_here(class, subject, rules.as_deref())),
             Some(mut connection) => {
                 let (limits, name) = (self.clone(), subject.name.map(str::to_owned));
                 let client = subject.client;
                 Count::Later(Box::pin(async move {
-                    let limit = limits.0.limit(class, rules.as_deref());
+                    let (shared, rules) = (&limits.0, rules.as_deref());
+                    let limit = shared.limit(class, rules);
                     let subject = Subject { name: name.as_deref(), client };
                     match connection.take(limit.name, subject, limit.rate).await {
                         Some(decision) => limit.counted(decision),
-                        None => limit.count_here(subject),
+                        None => shared.count_here(class, subject, rules),
                     }
                 }))
             }
@@ -211,6 +226,14 @@ impl Limits {
 }
 
 impl Shared {
+    /// Counts a request within this process, for want of Redis if there should be one.
+    fn count_here(&self, class: Class, subject: Subject<'_>, rules: Option<&Rules>) -> Counted {
+        if self.redis.is_some() {
+            metrics::counted_alone();
+        }
+        self.limit(class, rules).count_here(subject)
+    }
+
     fn limit<'a>(&'a self, class: Class, rules: Option<&'a Rules>) -> &'a Limit {
         if let Some(own) = rules.and_then(|rules| rules.limits.limit(class)) {
             return own;

@@ -1,0 +1,108 @@
+//! All modules' metrics in one place: that they are there from the start, and those that stand for how
+//! things are now.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
+
+use tokio::time::sleep;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::measured;
+use crate::{
+    consumers::{self, records::Records},
+    database::{self, Database},
+    edge,
+    gateway::{self, Registry},
+    jobs::{self, Jobs},
+    metrics::{IntGauge, IntGaugeVec, count, gauge, height},
+    operations::Look,
+    storage::Budget,
+    telemetry,
+};
+
+/// How often the database is asked what there is.
+const ASK_EVERY: Duration = Duration::from_secs(15);
+/// And it rests this many times as long as the answer took.
+const REST: u32 = 20;
+
+static BUILD: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauge("gatehouse_build_info", "Always 1; the version that runs is the label.", &["version"])
+});
+
+static CONNECTIONS: LazyLock<IntGauge> =
+    LazyLock::new(|| height("gatehouse_connections", "Connections of clients that are open."));
+
+static MEMORY: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauge(
+        "gatehouse_upload_memory_bytes",
+        "The budget for uploads' buffers: what is used, the most that ever was, and what there is.",
+        &["state"],
+    )
+});
+
+static WAITING: LazyLock<IntGauge> = LazyLock::new(|| {
+    height("gatehouse_upload_memory_waiting", "Uploads that wait for a part of that budget.")
+});
+
+/// Makes all modules' metrics.
+pub(super) fn register() {
+    BUILD.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+    for metric in [&CONNECTIONS, &WAITING] {
+        LazyLock::force(metric);
+    }
+    measured::register();
+    consumers::metrics::register();
+    database::metrics::register();
+    edge::metrics::register();
+    gateway::metrics::register();
+    jobs::metrics::register();
+    telemetry::register_metrics();
+}
+
+/// What is looked at whenever metrics are asked for.
+pub(super) struct Watched {
+    pub(super) connections: TaskTracker,
+    pub(super) budget: Arc<Budget>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) database: Option<Database>,
+}
+
+impl Watched {
+    /// Sets the metrics of these to how they are now.
+    pub(super) fn look(self) -> Look {
+        Look(Box::new(move || {
+            CONNECTIONS.set(count(self.connections.len()));
+            let budget = &self.budget;
+            for (state, bytes) in
+                [("used", budget.used()), ("peak", budget.peak()), ("limit", budget.total())]
+            {
+                MEMORY.with_label_values(&[state]).set(count(bytes));
+            }
+            WAITING.set(count(budget.waiting()));
+            self.registry.tell_instances();
+            if let Some(database) = &self.database {
+                database.tell_connections();
+            }
+        }))
+    }
+}
+
+/// Sets the metrics of what the database has, again and again until `end`. While it cannot be asked they
+/// stay as they are.
+pub(super) async fn ask(records: Records, jobs: Jobs, end: CancellationToken) {
+    loop {
+        let began = Instant::now();
+        if let Ok(there_is) = records.overview().await {
+            consumers::metrics::tell(&there_is);
+        }
+        if let Ok(counts) = jobs.counts().await {
+            jobs::metrics::tell(&counts);
+        }
+        let pause = ASK_EVERY.max(began.elapsed() * REST);
+        if end.run_until_cancelled(sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}

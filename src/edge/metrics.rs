@@ -1,0 +1,134 @@
+//! What is measured of every request.
+
+use std::{sync::LazyLock, time::Duration};
+
+use actix_web::http::{Method, StatusCode};
+
+use crate::metrics::{HistogramVec, IntCounterVec, IntGauge, counter, durations, height};
+
+static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    durations(
+        "http_server_request_duration_seconds",
+        "From a request's head to the end of its answer.",
+        &["service", "http_request_method", "http_response_status_class"],
+    )
+});
+
+static ACTIVE: LazyLock<IntGauge> =
+    LazyLock::new(|| height("http_server_active_requests", "Requests under way."));
+
+static RECEIVED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "gatehouse_http_received_bytes_total",
+        "Bytes of uploads' bodies and of tunnels that came in.",
+        &["service"],
+    )
+});
+
+static SENT: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter("gatehouse_http_sent_bytes_total", "Bytes of answers' bodies sent.", &["service"])
+});
+
+static CUT: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "gatehouse_http_incomplete_responses_total",
+        "Answers that were not sent to their end.",
+        &["service"],
+    )
+});
+
+static PROBLEMS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "gatehouse_problems_total",
+        "Answers that are a problem of this process's own (RFC 9457), by its type and the reason it tells.",
+        &["service", "problem", "reason"],
+    )
+});
+
+/// Makes them all, so that they are told from the start.
+pub fn register() {
+    LazyLock::force(&ACTIVE);
+    for metric in [&RECEIVED, &SENT, &CUT, &PROBLEMS] {
+        LazyLock::force(metric);
+    }
+    LazyLock::force(&DURATIONS);
+}
+
+/// A request as it ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ended<'a> {
+    /// Empty where it was for none.
+    pub(super) service: &'a str,
+    pub(super) method: &'a Method,
+    pub(super) status: StatusCode,
+    /// The problem's slug and reason.
+    pub(super) problem: Option<(&'static str, Option<&'static str>)>,
+    pub(super) received: Option<u64>,
+    pub(super) sent: u64,
+    pub(super) complete: bool,
+    pub(super) duration: Duration,
+}
+
+impl Ended<'_> {
+    /// Counts it.
+    pub(super) fn count(&self) {
+        let service = self.service;
+        let labels = [service, method(self.method), class(self.status)];
+        DURATIONS.with_label_values(&labels).observe(self.duration.as_secs_f64());
+        if let Some(received) = self.received {
+            RECEIVED.with_label_values(&[service]).inc_by(received);
+        }
+        if self.sent > 0 {
+            SENT.with_label_values(&[service]).inc_by(self.sent);
+        }
+        if !self.complete {
+            CUT.with_label_values(&[service]).inc();
+        }
+        if let Some((problem, reason)) = self.problem {
+            PROBLEMS.with_label_values(&[service, problem, reason.unwrap_or_default()]).inc();
+        }
+    }
+}
+
+/// A request under way, until this is dropped.
+#[derive(Debug)]
+pub(super) struct Active(());
+
+impl Active {
+    pub(super) fn begin() -> Self {
+        ACTIVE.inc();
+        Self(())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        ACTIVE.dec();
+    }
+}
+
+/// The method as a label. Clients may make up any; those are one (OpenTelemetry's `_OTHER`).
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::CONNECT => "CONNECT",
+        Method::TRACE => "TRACE",
+        _ => "_OTHER",
+    }
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
