@@ -6,6 +6,7 @@
 mod auth;
 mod bad_input;
 mod clients;
+mod command_line;
 mod database;
 mod direct;
 mod events;
