@@ -21,6 +21,7 @@ mod records;
 mod settings;
 mod steps;
 mod storage;
+mod supply_chain;
 mod tidy;
 mod tus;
 mod uploads;
