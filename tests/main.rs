@@ -8,6 +8,7 @@ mod bad_input;
 mod clients;
 mod command_line;
 mod database;
+mod deploy;
 mod direct;
 mod events;
 mod framing;
