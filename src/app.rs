@@ -26,7 +26,7 @@ pub use self::{maintenance::Maintenance, stopper::Stopper};
 use crate::{
     consumers,
     database::{self, Database, Migration, Role},
-    edge::{Cors, PublicBase},
+    edge::{Cors, Leaving, PublicBase},
     gateway::{
         self, AuthMode, AuthSettings, Checks, Gateway, Module, Registry, ServicesSettings,
         TrustedProxies,
@@ -140,6 +140,7 @@ impl Application {
         let storage = settings.storage.build(Arc::clone(&budget)).await?;
         let ends = Ends {
             work: TaskTracker::new(),
+            leaving: Leaving::default(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
         };

@@ -70,7 +70,8 @@ pub(super) fn serve(
     };
     let address = listener.local_addr()?;
     server.listen(name, listener, move || {
-        let edge = Edge::new(shared.ends.work.clone(), shared.cors.clone());
+        let edge =
+            Edge::new(shared.ends.work.clone(), shared.cors.clone(), shared.ends.leaving.clone());
         let admission = Admission::new(shared.gateway.clone());
         let app = map_config(app(shared.clone()).into_factory(), |_| AppConfig::default());
         // One a worker: each connection asks it often, and asking takes its lock.
