@@ -191,6 +191,23 @@ fn every_file_says_what_it_is_for() {
     }
 }
 
+/// The recipes that pages name in backquotes, as in `just test`.
+#[test]
+fn the_recipes_that_pages_name_are_there() {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap();
+    let justfile = read("justfile");
+    let recipes =
+        justfile.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()));
+    let recipes: Vec<_> = recipes.filter_map(|line| line.split([' ', ':']).next()).collect();
+    let pages = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/security.md"].map(read);
+    let named = pages.iter().flat_map(|page| page.split("`just ").skip(1));
+    let named: Vec<_> = named.filter_map(|after| after.split([' ', '`']).next()).collect();
+    assert!(named.len() > 5, "{named:?}");
+    for name in named {
+        assert!(recipes.contains(&name), "there is no `just {name}`: {recipes:?}");
+    }
+}
+
 /// The tests that docs/security.md names: `area::file::test`, or a whole `area::file`.
 #[test]
 fn the_threat_model_names_tests_that_there_are() {

@@ -87,7 +87,7 @@ impl Load {
     pub async fn answered(&self, more: u64) {
         let mut answers = self.shared.answers.subscribe();
         let until = *answers.borrow() + more;
-        let answered = timeout(Duration::from_secs(20), answers.wait_for(|all| *all >= until));
+        let answered = timeout(Duration::from_secs(60), answers.wait_for(|all| *all >= until));
         assert!(answered.await.is_ok(), "{more} answers did not come");
     }
 

@@ -55,7 +55,7 @@ async fn a_killed_replica_takes_nothing_along_but_what_it_was_at() {
     let mut cluster = Cluster::with(expiring_soon).await;
     let journal = Journal::default();
     let load = Load::start(cluster.addr(), &journal, &mut rng, &tenants(&cluster));
-    load.answered(rng.u64(100..400)).await;
+    load.answered(rng.u64(50..250)).await;
     sleep(Duration::from_millis(rng.u64(..200))).await;
     let at = rng.usize(..3);
     let killed = cluster.replicas[at].addr;
@@ -100,12 +100,12 @@ async fn replicas_that_are_replaced_one_by_one_fail_nobody() {
     let journal = Journal::default();
     let load = Load::start(cluster.addr(), &journal, &mut rng, &tenants(&cluster));
     for at in 0..3 {
-        load.answered(rng.u64(50..150)).await;
+        load.answered(rng.u64(30..100)).await;
         let replica = &mut cluster.replicas[at];
         replica.signal("TERM");
         let ended = replica.ended_within(Duration::from_secs(15)).await;
         assert_eq!(ended.code(), Some(0), "{}", replica.log_text());
-        load.answered(50).await;
+        load.answered(30).await;
         replica.start().await;
     }
     sleep(Duration::from_secs(1)).await;
