@@ -83,11 +83,13 @@ sbom *features="--all-features": (tool "cargo-cyclonedx" cyclonedx_version)
     export SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
     {{ tools }}/bin/cargo-cyclonedx cyclonedx --format json --spec-version 1.5 --describe binaries \
         --target "$(rustc -vV | sed -n 's/^host: //p')" {{ features }}
-    mkdir -p target && mv gatehouse_bin.cdx.json target/gatehouse.cdx.json
+    # Which folder it was made in is nobody's business.
+    mkdir -p target && sed "s|path+file://$PWD|path+file:///gatehouse|" gatehouse_bin.cdx.json >target/gatehouse.cdx.json
+    rm gatehouse_bin.cdx.json
     echo "target/gatehouse.cdx.json"
 
 # Install a tool into the cache, of exactly this version
 [private]
 tool name version:
-    @{{ tools }}/bin/{{ name }} --version 2>/dev/null | grep -qF ' {{ version }}' || \
+    @grep -qs '^"{{ name }} {{ version }} ' {{ tools }}/.crates.toml || \
         cargo install --locked --root {{ tools }} {{ name }}@{{ version }}

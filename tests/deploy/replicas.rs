@@ -69,9 +69,9 @@ async fn a_killed_replica_takes_nothing_along_but_what_it_was_at() {
     let (answers, failed) = load.end().await;
 
     eprintln!("{killed} was killed; {answers} answers, {} failed", failed.len());
-    let requests = cluster.nginx.requests();
     for failed in &failed {
-        assert_was_in_flight(failed, &requests, killed, gone);
+        let line = cluster.nginx.request(&failed.id).await;
+        assert_was_in_flight(failed, &line, killed, gone);
     }
     assert_all_answered(&cluster);
     assert_settled(&cluster.replicas[(at + 1) % 3], &journal, SETTLED).await;
@@ -79,9 +79,7 @@ async fn a_killed_replica_takes_nothing_along_but_what_it_was_at() {
 
 /// Fails unless nginx had sent the request to the replica that was killed, before that, and was not
 /// allowed to send it to another, or did so.
-fn assert_was_in_flight(failed: &Failed, requests: &[Value], killed: SocketAddr, gone: Instant) {
-    let line = requests.iter().find(|line| line["requestId"] == failed.id.as_str());
-    let line = line.unwrap_or_else(|| panic!("nginx does not know of {failed:?}"));
+fn assert_was_in_flight(failed: &Failed, line: &Value, killed: SocketAddr, gone: Instant) {
     let replicas = line["replica"].as_str().unwrap();
     let was_there = replicas.split(", ").any(|replica| replica == killed.to_string());
     assert!(was_there, "another replica failed: {failed:?} {line}");

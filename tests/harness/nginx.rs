@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -45,7 +45,21 @@ impl Nginx {
     /// What it has logged of requests so far.
     pub fn requests(&self) -> Vec<Value> {
         let log = std::fs::read_to_string(self.guard.folder().join("requests.log")).unwrap();
-        log.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+        let (whole, _) = log.rsplit_once('\n').unwrap_or_default();
+        whole.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// What it logs of the request of this id; it does so once its client has the answer.
+    pub async fn request(&self, id: &str) -> Value {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let line = self.requests().into_iter().find(|line| line["requestId"] == id);
+            if let Some(line) = line {
+                return line;
+            }
+            assert!(Instant::now() < until, "nginx does not know of {id}: {}", self.errors());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
 
     /// What it has complained of so far.
