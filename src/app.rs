@@ -30,7 +30,7 @@ pub use self::{maintenance::Maintenance, stopper::Stopper};
 use crate::{
     consumers,
     database::{self, Database, Migration, Role},
-    edge::{Cors, PublicBase},
+    edge::{Cors, Leaving, PublicBase},
     gateway::{
         self, AuthMode, AuthSettings, Checks, Gateway, Module, Registry, ServicesSettings,
         TrustedProxies,
@@ -153,6 +153,7 @@ impl Application {
         let storage: SharedStorage = Arc::new(Measured(storage));
         let ends = Ends {
             work: TaskTracker::new(),
+            leaving: Leaving::default(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
         };

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod check;
+mod descriptions;
 mod erase;
 mod images;
 mod jobs;
@@ -62,10 +63,12 @@ Every setting can also come from the environment: server.listen is GATEHOUSE__SE
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Serve until SIGTERM or SIGINT (the default); SIGHUP reloads the services table
+    #[command(after_help = SERVE)]
     Serve,
     /// Check the settings and print those in effect, without secrets; or try the store
     Check(check::Check),
     /// Bring the database's schema up to date, as every start does, and end
+    #[command(after_help = MIGRATE)]
     Migrate,
     /// Make, list and revoke API keys
     #[command(subcommand)]
@@ -79,8 +82,27 @@ enum Command {
     #[command(subcommand)]
     Jobs(jobs::Command),
     /// Ask the running server whether it is ready: exit status 0 if so, 1 if not
+    #[command(after_help = HEALTHCHECK)]
     Healthcheck,
+    /// Print the script by which a shell completes commands
+    Completions(descriptions::Completions),
+    /// Print the manual page, or write one of each command
+    Man(descriptions::Man),
 }
+
+const SERVE: &str = "\
+Examples:
+  gatehouse serve                               the same as gatehouse alone
+  GATEHOUSE__SERVER__LISTEN=127.0.0.1:8080 gatehouse serve";
+
+const MIGRATE: &str = "\
+Examples:
+  gatehouse migrate                             before the servers of a new version start
+  gatehouse --settings prod.toml migrate";
+
+const HEALTHCHECK: &str = "\
+Examples:
+  gatehouse healthcheck && echo ready           with the server's own settings: it tells where to ask";
 
 /// Runs a command to its end.
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -106,6 +128,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Healthcheck => {
             with_settings(&sources, |settings| healthcheck(settings.server.listen))
         }
+        Command::Completions(command) => descriptions::complete(&command),
+        Command::Man(command) => descriptions::man(&command),
     }
 }
 

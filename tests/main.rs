@@ -6,7 +6,9 @@
 mod auth;
 mod bad_input;
 mod clients;
+mod command_line;
 mod database;
+mod deploy;
 mod direct;
 mod events;
 mod framing;
@@ -20,6 +22,7 @@ mod records;
 mod settings;
 mod steps;
 mod storage;
+mod supply_chain;
 mod tidy;
 mod tus;
 mod uploads;

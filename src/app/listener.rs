@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::{Error, MODULES, Shared};
 use crate::{
     connection::{ClientStream, Exchange, Limits},
-    edge::{self, Edge, Labels},
+    edge::{self, Edge, Labels, Leaving},
     gateway::Admission,
     operations::{self, Look, Readiness},
     settings::ServerSettings,
@@ -74,7 +74,8 @@ pub(super) fn serve(
     };
     let address = listener.local_addr()?;
     server.listen(name, listener, move || {
-        let edge = Edge::new(shared.ends.work.clone(), shared.cors.clone());
+        let edge =
+            Edge::new(shared.ends.work.clone(), shared.cors.clone(), shared.ends.leaving.clone());
         let admission = Admission::new(shared.gateway.clone());
         let app = map_config(app(shared.clone()).into_factory(), |_| AppConfig::default());
         // One a worker: each connection asks it often, and asking takes its lock.
@@ -134,10 +135,11 @@ pub(super) fn serve_operations(
             .configure(operations::metrics_routes)
             .default_service(web::to(operations::not_found));
         let app = map_config(app.into_factory(), |_| AppConfig::default()).map(HttpResponse::from);
+        let edge = Edge::new(TaskTracker::new(), None, Leaving::default());
         HttpService::build()
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(OPERATIONS_HEAD)
-            .h1(apply(Edge::new(TaskTracker::new(), None), app))
+            .h1(apply(edge, app))
             .tcp()
     })
 }

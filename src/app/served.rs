@@ -14,6 +14,7 @@ use crate::{
         webhooks::{self, Deliverer, Notify, Subscribers, Webhooks},
     },
     database::{Database, Role},
+    edge::Leaving,
     gateway::Checks,
     jobs::{Jobs, Worker},
     outbound::Client,
@@ -53,6 +54,8 @@ pub(super) struct Background {
 pub(super) struct Ends {
     /// Requests, commits and jobs under way.
     pub(super) work: TaskTracker,
+    /// Answers end their connections.
+    pub(super) leaving: Leaving,
     /// Nothing new is begun.
     pub(super) draining: CancellationToken,
     /// Uploads that can be gone on with keep what has come.

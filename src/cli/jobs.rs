@@ -18,6 +18,7 @@ const PAGE: u64 = 500;
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Command {
     /// List jobs, the oldest first
+    #[command(after_help = LIST)]
     List {
         #[command(flatten)]
         chosen: Chosen,
@@ -35,6 +36,12 @@ pub(super) enum Command {
     #[command(after_help = DROP)]
     Drop(Named),
 }
+
+const LIST: &str = "\
+Examples:
+  gatehouse jobs list                               what waits and what runs
+  gatehouse jobs list --dead --tenant acme          a tenant's dead letters, and why each failed
+  gatehouse jobs list --queue webhooks --limit 1000 --json";
 
 const RETRY: &str = "\
 Examples:

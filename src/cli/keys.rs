@@ -18,6 +18,7 @@ const USUAL_SCOPES: &str = "images:read images:write";
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a key; it is shown this once, on the last line
+    #[command(after_help = CREATE)]
     Create {
         /// The tenant it acts for; '*' for any, which requests name by x-tenant-id
         #[arg(long, value_name = "TENANT", value_parser = reach)]
@@ -33,17 +34,35 @@ pub(super) enum Command {
         json: bool,
     },
     /// List all keys, without the keys themselves
+    #[command(after_help = LIST)]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Revoke a key for good; servers refuse it within 5 s
+    #[command(after_help = REVOKE)]
     Revoke {
         /// The key's id, as `keys list` shows it
         id: String,
     },
 }
+
+const CREATE: &str = "\
+Examples:
+  gatehouse keys create --tenant acme           a key that may read and write
+  gatehouse keys create --tenant acme --scope images:read --expires-in 90d
+  gatehouse keys create --tenant '*'            for a gateway in front of this process
+  gatehouse keys create --tenant acme --json    for machines";
+
+const LIST: &str = "\
+Examples:
+  gatehouse keys list
+  gatehouse keys list --json";
+
+const REVOKE: &str = "\
+Examples:
+  gatehouse keys revoke 01a2064a-6d5e-7381-bda1-893f193e44ac";
 
 fn reach(text: &str) -> Result<Reach, String> {
     if text == "*" {

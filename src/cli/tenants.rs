@@ -14,18 +14,21 @@ use crate::{
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Command {
     /// Let nobody act for a tenant; servers refuse it within 5 s
+    #[command(after_help = SUSPEND)]
     Suspend {
         /// The tenant's id
         #[arg(value_parser = tenant)]
         tenant: TenantId,
     },
     /// Let a suspended tenant act again
+    #[command(after_help = RESUME)]
     Resume {
         /// The tenant's id
         #[arg(value_parser = tenant)]
         tenant: TenantId,
     },
     /// Give a tenant limits of its own; those not named are the settings' again
+    #[command(after_help = SET_LIMITS)]
     SetLimits {
         /// The tenant's id
         #[arg(value_parser = tenant)]
@@ -43,12 +46,32 @@ pub(super) enum Command {
     #[command(flatten)]
     Images(images::Command),
     /// List the tenants that anything is said about
+    #[command(after_help = LIST)]
     List {
         /// Print JSON
         #[arg(long)]
         json: bool,
     },
 }
+
+const SUSPEND: &str = "\
+Examples:
+  gatehouse tenants suspend acme";
+
+const RESUME: &str = "\
+Examples:
+  gatehouse tenants resume acme";
+
+const SET_LIMITS: &str = "\
+Examples:
+  gatehouse tenants set-limits acme --writes 10/50    10 uploads a second, 50 at once
+  gatehouse tenants set-limits acme --reads 1000/2000 --remote 0.5/1
+  gatehouse tenants set-limits acme                   the settings' again";
+
+const LIST: &str = "\
+Examples:
+  gatehouse tenants list
+  gatehouse tenants list --json";
 
 /// A tenant's id among the arguments.
 pub(super) fn tenant(text: &str) -> Result<TenantId, String> {

@@ -16,7 +16,10 @@ use std::{
     future::{Future, Ready, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{self, Context, Poll},
 };
 
@@ -49,18 +52,35 @@ use crate::{
 /// this is not.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
+/// Whether the process is about to end. From then on each answer ends its connection (RFC 9112, 9.6),
+/// so that a balancer has none left to send a request into when they are closed.
+#[derive(Clone, Debug, Default)]
+pub struct Leaving(Arc<AtomicBool>);
+
+impl Leaving {
+    /// It is, for good.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// The factory of this layer. It stands in front of actix-web, which not every request reaches.
 #[derive(Clone, Debug)]
 pub struct Edge {
     work: TaskTracker,
     cors: Option<Arc<Cors>>,
+    leaving: Leaving,
 }
 
 impl Edge {
     /// Every request counts as one of `work` until its response has been sent or given up.
     /// Answers are shared with pages of other origins by the rules of `cors`, if there are any.
-    pub fn new(work: TaskTracker, cors: Option<Arc<Cors>>) -> Self {
-        Self { work, cors }
+    pub fn new(work: TaskTracker, cors: Option<Arc<Cors>>, leaving: Leaving) -> Self {
+        Self { work, cors, leaving }
     }
 }
 
@@ -76,7 +96,8 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        ready(Ok(EdgeService { service, work: self.work.clone(), cors: self.cors.clone() }))
+        let Self { work, cors, leaving } = self.clone();
+        ready(Ok(EdgeService { service, work, cors, leaving }))
     }
 }
 
@@ -86,6 +107,7 @@ pub struct EdgeService<S> {
     service: S,
     work: TaskTracker,
     cors: Option<Arc<Cors>>,
+    leaving: Leaving,
 }
 
 impl<S, B> Service<Request> for EdgeService<S>
@@ -105,7 +127,8 @@ where
         access.work = Some(self.work.token());
         access.exchange = Exchange::begin(&mut request);
         access.span = span::begin(request.method(), &access.labels);
-        let asks_for_upgrade = request.head().upgrade();
+        // Asked to switch protocols, actix says that it does whatever the answer is.
+        let closes = request.head().upgrade() || self.leaving.has_begun();
         request.extensions_mut().insert(access.labels.clone());
         let inner = if *request.method() == Method::CONNECT {
             let problem = Problem::new(Kind::MethodNotAllowed).allow(METHODS);
@@ -117,7 +140,7 @@ where
                 Err(panic) => Inner::Refused { error: Some(panicked(&*panic)) },
             }
         };
-        EdgeFuture { inner, access: Some(access), asks_for_upgrade }
+        EdgeFuture { inner, access: Some(access), closes }
     }
 }
 
@@ -127,7 +150,8 @@ pin_project! {
         #[pin]
         inner: Inner<F>,
         access: Option<Access>,
-        asks_for_upgrade: bool,
+        // Whether the answer ends the connection, unless that becomes a tunnel.
+        closes: bool,
     }
 }
 
@@ -165,7 +189,7 @@ where
             },
         };
         let Some(access) = this.access.take() else { return Poll::Pending };
-        Poll::Ready(Ok(finish(outcome, access, *this.asks_for_upgrade)))
+        Poll::Ready(Ok(finish(outcome, access, *this.closes)))
     }
 }
 
@@ -183,7 +207,7 @@ fn panic_message(panic: &(dyn Any + Send)) -> String {
 fn finish<B: MessageBody + 'static>(
     outcome: Result<HttpResponse<B>, Error>,
     mut access: Access,
-    asks_for_upgrade: bool,
+    closes: bool,
 ) -> HttpResponse<CountedBody<EitherBody<B>>> {
     let mut response = match outcome {
         Ok(response) => match response.error() {
@@ -193,8 +217,7 @@ fn finish<B: MessageBody + 'static>(
         Err(error) => access.render(&error).map_into_right_body(),
     };
     access.mark(response.headers_mut());
-    // Asked to switch protocols, actix says that it does whatever the answer is.
-    if asks_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     access.status = response.status();
@@ -247,7 +270,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_answered_as_a_problem_of_its_request() {
         let work = TaskTracker::new();
-        let edge = Edge::new(work.clone(), None);
+        let edge = Edge::new(work.clone(), None, Leaving::default());
         let service = edge.new_transform(fn_service(broken)).await.unwrap();
         let request = TestRequest::default().insert_header((REQUEST_ID, "mine")).finish();
         let response = service.call(request).await.unwrap();

@@ -96,6 +96,11 @@ impl Builder {
             .env("AWS_SECRET_ACCESS_KEY", &store.secret_key)
     }
 
+    /// The store of its bucket.
+    pub fn store(&self) -> &Minio {
+        &self.bucket.as_ref().expect("a bucket").1
+    }
+
     /// Stores into a fresh bucket of the MinIO that all tests share.
     pub async fn minio(self) -> Self {
         let store = minio().await;

@@ -1,5 +1,5 @@
-//! What the tests are made with: the real binary, a real MinIO, Postgres, go-httpbin and toxiproxy, a raw HTTP
-//! client, a raw upstream, images and multipart bodies made byte by byte.
+//! What the tests are made with: the real binary, a real MinIO, Postgres, nginx, go-httpbin and toxiproxy, a raw
+//! HTTP client, a raw upstream, images and multipart bodies made byte by byte.
 
 pub mod app;
 pub mod builder;
@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod minio;
 pub mod minio_keys;
 pub mod multipart;
+pub mod nginx;
 pub mod once;
 pub mod postgres;
 pub mod problem;

@@ -81,6 +81,11 @@ impl Request {
         self
     }
 
+    /// Its method and target.
+    pub fn line(&self) -> String {
+        format!("{} {}", self.method, self.target)
+    }
+
     pub fn is_head(&self) -> bool {
         self.method == "HEAD"
     }

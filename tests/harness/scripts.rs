@@ -29,6 +29,8 @@ const NPM: Files = files![
 const PIP: Files = files!["requirements.txt"];
 const NODE: Files = files!["browser.mjs", "page.mjs", "tus.mjs"];
 const PYTHON: Files = files!["tus.py", "verify.py"];
+/// What checks files for Kubernetes and compose.
+const CHECKERS: Files = &[("requirements.txt", include_str!("../deploy/requirements.txt"))];
 /// What verifies webhooks in node.
 const VERIFIER_NPM: Files = &[
     ("package.json", include_str!("../clients/webhooks/package.json")),
@@ -124,6 +126,11 @@ impl Drop for Script {
 /// A Python that has the packages.
 fn python() -> Command {
     Command::new(made("tuspy", PIP, pip_install).join("bin/python"))
+}
+
+/// A Python that has the packages which check what docs/deploy holds.
+pub fn checker() -> PathBuf {
+    made("checkers", CHECKERS, pip_install).join("bin/python")
 }
 
 /// A folder with these files, and with what is made of them; another one once they change.

@@ -84,7 +84,35 @@ async fn readiness_turns_red_before_the_listener_closes() {
     assert_eq!(Request::get("/healthz").send(app.addr).await.status, 200);
     let response = upload::main_job("a.gif", &images::gif(1, 1, 1)).send(app.addr).await;
     assert_eq!(response.status, 201, "{}", response.text());
+    // But that no connection is used again: one that a balancer keeps might be closed under a request.
+    assert_eq!(response.header("connection").as_deref(), Some("close"));
     let status = app.ended_within(Duration::from_secs(15)).await;
+    assert_eq!(status.code(), Some(0), "{}", app.log_text());
+}
+
+#[tokio::test]
+async fn who_is_connected_when_the_listener_closes_is_answered() {
+    let mut app = App::builder().set("SERVER__DRAIN_DELAY", "500ms").start().await;
+    let addr = app.addr;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..12 {
+        clients.spawn(async move {
+            let mut answers = 0;
+            // Each request on a connection of its own, until there are no more.
+            while let Ok(stream) = TcpStream::connect(addr).await {
+                let mut connection = Connection::accepted(stream);
+                let answer = connection.exchange(&Request::get("/healthz"), addr).await;
+                assert_eq!(answer.expect("an answer").status, 200);
+                answers += 1;
+            }
+            answers
+        });
+    }
+    sleep(Duration::from_millis(500)).await;
+    app.signal("TERM");
+    let answers: u32 = clients.join_all().await.into_iter().sum();
+    assert!(answers > 100, "{answers} answers");
+    let status = app.ended_within(Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(0), "{}", app.log_text());
 }
 
