@@ -21,6 +21,7 @@ mod settings;
 mod steps;
 mod storage;
 mod tidy;
+mod traces;
 mod tus;
 mod uploads;
 mod webhooks;
