@@ -33,6 +33,7 @@ use crate::{
     edge, problem,
     reload::Reload,
     settings::{self, Settings, Sources},
+    telemetry::traces::Traces,
 };
 
 /// The exit status for settings that cannot be used.
@@ -224,6 +225,10 @@ fn serve_with(
 ) -> ExitCode {
     let log = Rc::new(settings.telemetry.start());
     edge::log_panics();
+    let traces = match Traces::start(&settings.telemetry) {
+        Ok(traces) => traces,
+        Err(invalid) => return fail(&cannot_start(&invalid.into(), sources), BAD_SETTINGS),
+    };
     let served = system.block_on(async {
         // Before anybody is told that the server listens: from then on it is to stop gracefully.
         let signals = StopSignals::new().map_err(failed_to_serve)?;
@@ -240,6 +245,8 @@ fn serve_with(
         // The server only ends when it was stopped: let that be told, too.
         stopped.await.map_err(|error| failed_to_serve(error.into()))
     });
+    // The last spans, and then the last lines.
+    drop(traces);
     log.flush();
     match served {
         Ok(()) => ExitCode::SUCCESS,

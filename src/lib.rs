@@ -24,3 +24,4 @@ pub mod settings;
 pub mod storage;
 pub mod telemetry;
 pub mod tenant;
+pub mod trace;

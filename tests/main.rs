@@ -24,6 +24,7 @@ mod steps;
 mod storage;
 mod supply_chain;
 mod tidy;
+mod traces;
 mod tus;
 mod uploads;
 mod webhooks;

@@ -19,6 +19,7 @@ use crate::{
     fault,
     storage::{self, Commit, Journal, NewObject, ObjectKey, Upload},
     tenant::TenantId,
+    trace,
 };
 
 impl Uploads {
@@ -166,7 +167,7 @@ where
 {
     let (done, outcome) = oneshot::channel();
     // In a box, since a task is moved a few times.
-    let work = Box::pin(work);
+    let work = Box::pin(trace::carried(work));
     commits.spawn(async move {
         // The client may be gone; then nobody waits for the outcome.
         let _ = done.send(work.await);
@@ -198,13 +199,14 @@ async fn commit_recorded(
     first: impl Future<Output = records::Result<()>>,
     unstage: impl Future<Output = Result<(), Settling>>,
 ) -> Result<Image, Error> {
-    let prepared = intent.prepare(new, check).await?;
+    let prepared = trace::within("records.prepare", intent.prepare(new, check)).await?;
     fault::point("commit.prepared");
     if let Err(error) = first.await {
         intent.give_up().await?;
         return Err(error.into());
     }
-    let stored = match intent.while_held(upload.finish(commit)).await? {
+    let finish = trace::within("storage.finish", upload.finish(commit));
+    let stored = match intent.while_held(finish).await? {
         Ok(stored) => stored,
         Err(error) => {
             // Else it has to be found out what came of it.
@@ -220,7 +222,7 @@ async fn commit_recorded(
         Settling::Storage(error) => error.with_possible_effect(true).into(),
         Settling::Records(error) => Error::from(error),
     })?;
-    let image = intent.complete(prepared, stored).await?;
+    let image = trace::within("records.complete", intent.complete(prepared, stored)).await?;
     fault::point("commit.recorded");
     Ok(image)
 }

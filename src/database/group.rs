@@ -3,7 +3,8 @@
 
 use std::{io, marker::PhantomData, panic::AssertUnwindSafe, thread};
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{FutureExt as _, future::BoxFuture};
+use opentelemetry::{Context, context::FutureExt as _};
 use sqlx::{AnyConnection, Executor};
 use tokio::{
     runtime::Handle,
@@ -44,7 +45,8 @@ impl Writer {
     {
         let lost = || Error::new(ErrorKind::Internal, "the writer is gone");
         let (answer, answered) = oneshot::channel();
-        let job = Transaction { job, answer, result: PhantomData };
+        let trace = Context::current();
+        let job = Transaction { job, answer, trace, result: PhantomData };
         self.0.send(Box::new(job)).await.map_err(|_| lost())?;
         answered.await.map_err(|_| lost())?
     }
@@ -65,6 +67,8 @@ type Answer = Box<dyn FnOnce(Result<()>) + Send>;
 struct Transaction<T, E, F> {
     job: F,
     answer: oneshot::Sender<Result<T, E>>,
+    /// What it is done for.
+    trace: Context,
     result: PhantomData<fn() -> (T, E)>,
 }
 
@@ -76,8 +80,9 @@ where
 {
     fn run(self: Box<Self>, connection: &mut AnyConnection) -> BoxFuture<'_, (bool, Answer)> {
         Box::pin(async move {
-            let Self { job, answer, .. } = *self;
-            let done = AssertUnwindSafe(async move { job(connection).await }).catch_unwind().await;
+            let Self { job, answer, trace, .. } = *self;
+            let done = async move { job(connection).await }.with_context(trace);
+            let done = AssertUnwindSafe(done).catch_unwind().await;
             let done = done.unwrap_or_else(|_| {
                 Err(Error::new(ErrorKind::Internal, "a transaction panicked").into())
             });

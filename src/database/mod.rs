@@ -43,7 +43,7 @@ pub use notices::Notices;
 pub use settings::{DatabaseUrl, Settings};
 pub use time::{millis, of_millis};
 
-use crate::problem;
+use crate::{problem, trace};
 use group::Writer;
 use metrics::Operation;
 
@@ -278,7 +278,8 @@ impl Database {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let done = self.0.home.handle.spawn(timeout(PATIENCE, work)).await;
+        let work = trace::carried(timeout(PATIENCE, work));
+        let done = self.0.home.handle.spawn(work).await;
         match done {
             Ok(Ok(done)) => done,
             Ok(Err(elapsed)) => Err(Error::new(ErrorKind::Unavailable, elapsed).into()),

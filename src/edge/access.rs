@@ -27,11 +27,13 @@ use tracing::Span;
 use super::{
     Cors, REQUEST_ID, RequestId, Sharing,
     metrics::{Active, Ended},
+    traced,
 };
 use crate::{
     connection::Exchange,
     problem::{Kind, Problem},
     telemetry::access::{self, AccessLine},
+    trace,
 };
 
 /// A request's id, and what the access line tells beyond the request itself: whoever learns it
@@ -47,6 +49,7 @@ pub(super) struct LabelValues {
     pub(super) fields: SmallVec<[(HeaderName, HeaderValue); 2]>,
     pub(super) received: Option<u64>,
     pub(super) sent: Option<u64>,
+    pub(super) route: Option<String>,
 }
 
 impl Labels {
@@ -97,6 +100,12 @@ impl Labels {
         values.sent = Some(sent);
     }
 
+    /// Tells which route the path took: the path with a name in place of each part that differs from
+    /// request to request. For traces that are sampled.
+    pub fn routed(&self, route: String) {
+        self.0.1.borrow_mut().route = Some(route);
+    }
+
     /// Tells how many bytes of body came in.
     pub fn received(&self, bytes: u64) {
         self.0.1.borrow_mut().received = Some(bytes);
@@ -115,17 +124,20 @@ pub(super) struct Access {
     pub(super) sharing: Option<Sharing>,
     pub(super) labels: Labels,
     started: Instant,
-    method: Method,
-    uri: Uri,
-    peer: Option<IpAddr>,
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    pub(super) peer: Option<IpAddr>,
     pub(super) status: StatusCode,
-    sent: u64,
+    pub(super) sent: u64,
     pub(super) complete: bool,
-    problem: Option<(Kind, Option<&'static str>)>,
+    /// The response's body could not be had to its end.
+    pub(super) broken: bool,
+    pub(super) problem: Option<(Kind, Option<&'static str>)>,
     _active: Active,
     pub(super) work: Option<TaskTrackerToken>,
     pub(super) exchange: Option<Exchange>,
     pub(super) span: Span,
+    trace: Option<trace::Span>,
 }
 
 impl Access {
@@ -144,12 +156,19 @@ impl Access {
             status: client_closed_request(),
             sent: 0,
             complete: false,
+            broken: false,
             problem: None,
             _active: Active::begin(),
             work: None,
             exchange: None,
             span: Span::none(),
+            trace: traced::begin(head),
         }
+    }
+
+    /// Lets what is done until this is dropped belong to the request's trace, if it has one.
+    pub(super) fn enter(&self) -> Option<trace::Entered> {
+        self.trace.as_ref().map(trace::Span::enter)
     }
 
     pub(super) fn request_id(&self) -> &RequestId {
@@ -202,6 +221,9 @@ impl Drop for Access {
         if let (false, Some(exchange)) = (self.complete, &self.exchange) {
             exchange.broken_off();
         }
+        if let Some(span) = &self.trace {
+            traced::end(span, self);
+        }
         let (labels, duration) = (self.labels.values(), self.started.elapsed());
         let sent = labels.sent.unwrap_or(self.sent);
         Ended {
@@ -218,6 +240,7 @@ impl Drop for Access {
         if !access::enabled() {
             return;
         }
+        let trace_id = self.trace.as_ref().map(trace::Span::trace_id);
         let (problem, reason) = match self.problem {
             Some((kind, reason)) => (Some(kind.slug()), reason),
             None => (None, None),
@@ -237,6 +260,7 @@ impl Drop for Access {
             complete: self.complete,
             duration,
             peer: self.peer,
+            trace_id: trace_id.as_deref(),
         });
     }
 }
@@ -262,11 +286,13 @@ impl<B: MessageBody> MessageBody for CountedBody<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let this = self.project();
+        let _traced = this.access.enter();
         let polled = this.access.span.in_scope(|| this.body.poll_next(cx));
         match &polled {
             Poll::Ready(Some(Ok(chunk))) if this.access.method != Method::HEAD => {
                 this.access.sent += chunk.len() as u64;
             }
+            Poll::Ready(Some(Err(_))) => this.access.broken = true,
             Poll::Ready(None) => this.access.complete = true,
             _ => {}
         }

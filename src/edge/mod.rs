@@ -10,6 +10,7 @@ pub mod metrics;
 mod public;
 mod request_id;
 mod span;
+mod traced;
 
 use std::{
     any::Any,
@@ -135,6 +136,7 @@ where
             Inner::Refused { error: Some(problem.into()) }
         } else {
             let call = AssertUnwindSafe(|| self.service.call(request));
+            let _traced = access.enter();
             match access.span.in_scope(|| catch_unwind(call)) {
                 Ok(future) => Inner::Called { future },
                 Err(panic) => Inner::Refused { error: Some(panicked(&*panic)) },
@@ -178,6 +180,7 @@ where
             // left half-done belongs to this request alone.
             InnerProjection::Called { future } => {
                 let poll = AssertUnwindSafe(|| future.poll(cx));
+                let _traced = access.enter();
                 match access.span.in_scope(|| catch_unwind(poll)) {
                     Ok(polled) => task::ready!(polled),
                     Err(panic) => Err(panicked(&*panic)),
@@ -209,6 +212,7 @@ fn finish<B: MessageBody + 'static>(
     mut access: Access,
     closes: bool,
 ) -> HttpResponse<CountedBody<EitherBody<B>>> {
+    let _traced = access.enter();
     let mut response = match outcome {
         Ok(response) => match response.error() {
             Some(error) => access.render(error).map_into_right_body(),

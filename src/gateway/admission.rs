@@ -21,6 +21,7 @@ use crate::{
     edge::Labels,
     problem::{Kind, Problem},
     tenant::{self, Tenant, TenantId},
+    trace,
 };
 
 /// What stands between [`Edge`](crate::edge::Edge) and an actix-web app with [`Gateway::scope`].
@@ -94,7 +95,13 @@ where
                 Err(Early::NoService(_)) => {}
                 Err(early) => return Ok(early.answer(&labels)?.map_into_right_body()),
             }
-            Ok(HttpResponse::from(app.call(request).await?).map_into_left_body())
+            let response = app.call(request).await?;
+            if trace::is_sampled()
+                && let Some(route) = response.request().match_pattern()
+            {
+                labels.routed(route);
+            }
+            Ok(HttpResponse::from(response).map_into_left_body())
         })
     }
 }

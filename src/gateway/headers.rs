@@ -12,6 +12,8 @@ use actix_web::http::header::{
 };
 use bytes::Bytes;
 
+use crate::trace::{Onward, TRACEPARENT, TRACESTATE};
+
 /// The header that names the tenant.
 pub const TENANT_ID: &str = "x-tenant-id";
 /// The header that carries an API key.
@@ -45,6 +47,8 @@ pub struct Identity<'a> {
     pub http_10: bool,
     /// The protocol to ask for (RFC 9110, section 7.8).
     pub upgrade: Option<&'a HeaderValue>,
+    /// The trace that it goes on with. Without it, what the client says of one passes.
+    pub trace: Option<&'a Onward>,
 }
 
 /// What becomes of `Authorization` and `x-api-key`.
@@ -134,6 +138,7 @@ pub fn for_upstream(
                 pass && api_key.is_none() && !named.contains(name)
             }
             Role::ForwardedOther => trusted && !named.contains(name),
+            Role::Trace => identity.trace.is_none() && !named.contains(name),
             Role::Te => {
                 if has_token(value.as_bytes(), "trailers") {
                     lines.field("te", b"trailers");
@@ -154,6 +159,12 @@ pub fn for_upstream(
         lines.field(API_KEY, key.as_bytes());
     }
     lines.field(REQUEST_ID, identity.request_id.as_bytes());
+    if let Some(trace) = identity.trace {
+        lines.field(TRACEPARENT, trace.parent());
+        if let Some(state) = trace.state() {
+            lines.field(TRACESTATE, state.as_bytes());
+        }
+    }
 
     let came = |name: &str, believed: bool| {
         let values: &[HeaderValue] = if believed { incoming.get_all(name).as_slice() } else { &[] };
@@ -248,6 +259,8 @@ enum Role {
     ForwardedHost,
     /// Another `X-Forwarded-*`: the gateway has none, an untrusted peer may not have one.
     ForwardedOther,
+    /// Which trace a request belongs to.
+    Trace,
     /// The client's credential, or what may become one.
     Authorization,
     ApiKey,
@@ -262,6 +275,7 @@ fn role(name: &str) -> Role {
         "x-forwarded-host" => Role::ForwardedHost,
         TENANT_ID | REQUEST_ID => Role::Gateway,
         "te" => Role::Te,
+        TRACEPARENT | TRACESTATE => Role::Trace,
         "authorization" => Role::Authorization,
         API_KEY => Role::ApiKey,
         // The server has answered `Expect` itself. `Proxy` becomes HTTP_PROXY in CGI programs.

@@ -12,7 +12,7 @@ use super::{
     metrics::Asking,
     proxy::{Answer, Client, ClientSide, Outgoing, Upstream},
 };
-use crate::{edge::Labels, problem::Problem, settings::Secret, tenant::TenantId};
+use crate::{edge::Labels, problem::Problem, settings::Secret, tenant::TenantId, trace};
 
 /// A gateway with one worker's connections to remote services.
 pub struct Relay {
@@ -45,6 +45,9 @@ impl Relay {
         upstream: &Arc<Upstream>,
         labels: &Labels,
     ) -> Result<HttpResponse, Problem> {
+        if trace::is_sampled() {
+            labels.routed(format!("{}/{{service}}/{{rest}}", self.gateway.prefix));
+        }
         let payload = request.take_payload();
         let Gateway { checks, trusted_proxies, .. } = &self.gateway;
         let draining = &self.draining;
@@ -60,6 +63,7 @@ impl Relay {
                 pass: !checks.ask_for_credentials() || admitted.service.forward_credentials,
                 api_key: admitted.service.upstream_api_key.as_ref().map(Secret::expose),
             },
+            service: &admitted.service.name,
             request_id: labels.request_id().as_str(),
             peer,
             peer_is_trusted: peer.is_some_and(|peer| trusted_proxies.contains(peer)),

@@ -4,7 +4,10 @@ use std::time::{Duration, Instant};
 
 use sqlx::{Row, any::AnyRow};
 
-use crate::database::{Batch, Error, ErrorKind, Result};
+use crate::{
+    database::{Batch, Error, ErrorKind, Result},
+    trace,
+};
 
 /// A job that is to be added.
 #[derive(Clone, Copy, Debug)]
@@ -43,17 +46,19 @@ pub struct Job {
     pub payload: String,
     /// Which run this is, from 1.
     pub attempts: u64,
+    /// What it was added within, see [`trace::stored`].
+    pub(super) trace: Option<String>,
     /// How long it had been tried when it was taken.
     tried_for: Duration,
     taken: Instant,
 }
 
 /// Adds a job to what `batch` will do, unless there is one of its id. Once that is committed,
-/// [`wake`](super::Jobs::wake) its queue.
+/// [`wake`](super::Jobs::wake) its queue. Its runs belong to the trace that is current now.
 pub fn add(batch: Batch, job: &NewJob<'_>) -> Batch {
     const SQL: &str = "\
-        INSERT INTO jobs (id, queue, tenant, subject, kind, payload, due_at, created_at, tried_since) \
-        VALUES ($1, $2, $3, $4, $5, $6, {now} + $7, {now}, {now}) ON CONFLICT (id) DO NOTHING";
+        INSERT INTO jobs (id, queue, tenant, subject, kind, payload, due_at, created_at, tried_since, trace) \
+        VALUES ($1, $2, $3, $4, $5, $6, {now} + $7, {now}, {now}, $8) ON CONFLICT (id) DO NOTHING";
     let sql = SQL.replace("{now}", batch.dialect().now());
     batch
         .statement(&sql)
@@ -64,18 +69,21 @@ pub fn add(batch: Batch, job: &NewJob<'_>) -> Batch {
         .bind(job.kind.to_owned())
         .bind(job.payload.to_owned())
         .bind(millis(job.after))
+        .bind(trace::stored())
 }
 
 /// Adds a job for each row that the query `rows` selects, unless there is one of its id: `id`,
-/// `queue`, `tenant`, `subject`, `kind` and `payload`, in this order. Its parameters are to be bound.
+/// `queue`, `tenant`, `subject`, `kind` and `payload`, in this order. Its parameters, which begin at `$2`, are to
+/// be bound.
 pub fn add_each(batch: Batch, rows: &str) -> Batch {
     let now = batch.dialect().now();
     // SQLite cannot tell a join's ON from that of the conflict without the WHERE.
-    batch.statement(&format!(
-        "INSERT INTO jobs (id, queue, tenant, subject, kind, payload, due_at, created_at, tried_since) \
-         SELECT asked.*, {now}, {now}, {now} FROM ({rows}) AS asked WHERE true \
+    let batch = batch.statement(&format!(
+        "INSERT INTO jobs (id, queue, tenant, subject, kind, payload, due_at, created_at, tried_since, trace) \
+         SELECT asked.*, {now}, {now}, {now}, CAST($1 AS TEXT) FROM ({rows}) AS asked WHERE true \
          ON CONFLICT (id) DO NOTHING"
-    ))
+    ));
+    batch.bind(trace::stored())
 }
 
 impl Job {
@@ -95,6 +103,7 @@ impl Job {
             subject: row.try_get("subject")?,
             kind: row.try_get("kind")?,
             payload: row.try_get("payload")?,
+            trace: row.try_get("trace")?,
             attempts: u64::try_from(attempts + 1).map_err(unreadable)?,
             tried_for: Duration::from_millis(u64::try_from(now - tried_since).unwrap_or_default()),
             taken: Instant::now(),

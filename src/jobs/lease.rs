@@ -14,7 +14,7 @@ use crate::database::{Batch, Dialect, Result};
 
 /// What has to be known of a job that is due.
 pub(super) const COLUMNS: &str =
-    "id, queue, tenant, subject, kind, payload, attempts, owner, tried_since";
+    "id, queue, tenant, subject, kind, payload, attempts, owner, tried_since, trace";
 /// Why a run failed whose lease ran out.
 const LEFT: &str = "the process that ran it ended, or could not show that it still ran it";
 

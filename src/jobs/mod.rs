@@ -2,7 +2,8 @@
 //!
 //! A job is a row that is added in the transaction of what asks for it, and removed in the
 //! transaction of what it comes to; in between it is run at least once, whatever fails and
-//! whenever a process dies. Knows the database only: no HTTP, no images, and a tenant is a text to it.
+//! whenever a process dies. Knows the database and traces only: no HTTP, no images, and a tenant is a text
+//! to it.
 //!
 //! Read in this order: [`Job`], `lease` for how a run is a worker's own, `share` for what is fair,
 //! `settle` for how it ends, [`Worker`].
@@ -17,6 +18,7 @@ mod outcome;
 mod remove;
 mod settle;
 mod share;
+mod traced;
 mod wake;
 mod worker;
 
@@ -52,6 +54,12 @@ pub const MIGRATIONS: &[Migration] = &[
         name: "shares of jobs",
         sqlite: include_str!("migrations/0008_shares.sql"),
         postgres: include_str!("migrations/0008_shares.sql"),
+    },
+    Migration {
+        version: 9,
+        name: "traces of jobs",
+        sqlite: include_str!("migrations/0009_traces.sql"),
+        postgres: include_str!("migrations/0009_traces.sql"),
     },
 ];
 

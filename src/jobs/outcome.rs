@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use opentelemetry::Context;
+
 use crate::database::Batch;
 
 /// What a run of a job came to.
@@ -67,6 +69,12 @@ impl Done {
     /// What `also` adds to a batch is written in the transaction that removes the job: if the run
     /// has lost its lease, neither.
     pub fn with(also: impl Fn(Batch) -> Batch + Send + Sync + 'static) -> Self {
+        // Runs are settled together; what is added for this one belongs to its trace.
+        let trace = Context::current();
+        let also = move |batch| {
+            let _within = trace.clone().attach();
+            also(batch)
+        };
         Self { also: Some(Box::new(also)), ..Self::default() }
     }
 

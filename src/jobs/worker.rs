@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::FutureExt;
+use futures_util::FutureExt as _;
+use opentelemetry::context::FutureExt as _;
 use tokio::{
     join, select,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -24,6 +25,7 @@ use super::{
     held::{CancelOnDrop, Held},
     metrics::{self, Running},
     share::Shares,
+    traced,
 };
 use crate::database::Error;
 use trouble::Trouble;
@@ -185,15 +187,20 @@ impl<H: Handler> Worker<H> {
         let inner = Arc::clone(&self.0);
         let share = inner.shares.hold(&job.subject);
         self.0.tasks.spawn(async move {
+            let span = traced::begin(&job);
+            let trace = span.as_ref().map(|span| span.context().clone()).unwrap_or_default();
             // The call may panic as well as the future that it makes.
-            let run = AssertUnwindSafe(async { inner.handler.run(&job).await }).catch_unwind();
+            let run = AssertUnwindSafe(async { inner.handler.run(&job).await }.with_context(trace));
             let running = Running::begin(inner.queue);
-            let Some(outcome) = cancel.run_until_cancelled(run).await else { return };
+            let Some(outcome) = cancel.run_until_cancelled(run.catch_unwind()).await else {
+                return traced::end(span, None);
+            };
             let outcome = outcome.unwrap_or_else(|_| {
                 tracing::error!(id = job.id, queue = job.queue, "a job's handler panicked");
                 Outcome::again("the work panicked; the log tells where")
             });
             running.ended(&outcome);
+            traced::end(span, Some(&outcome));
             // The receiver is gone once the worker gave up waiting: then the job is given back.
             let _ = ended.send(Ended { job, outcome }).await;
             drop((slot, share));

@@ -2,12 +2,14 @@
 //! without redirects, cookies or proxies of the environment, and to no address that the caller's
 //! [`Reach`] leaves out.
 //!
-//! The proxy's requests are not among them: those are its clients', see `gateway::proxy`. Knows no module.
+//! The proxy's requests are not among them: those are its clients', see `gateway::proxy`. Knows no module but
+//! `trace`.
 
 mod connect;
 mod reach;
 mod signature;
 mod tls;
+mod traced;
 
 use std::{error::Error as StdError, time::Duration};
 
@@ -76,7 +78,8 @@ impl Client {
         Ok(Self(client))
     }
 
-    /// Sends a request, and gives what comes back up to the body. There is no limit in time.
+    /// Sends a request, and gives what comes back up to the body. There is no limit in time. It goes on with
+    /// the current trace, if there is one.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Unreachable`].
@@ -86,9 +89,12 @@ impl Client {
     ) -> Result<Response<Incoming>, Error> {
         let agent = HeaderValue::from_static(PRODUCT);
         request.headers_mut().entry(USER_AGENT).or_insert(agent);
-        self.0.request(request).await.map_err(|error| {
+        let span = traced::begin(&mut request);
+        let sent = self.0.request(request).await.map_err(|error| {
             if is_refused(&error) { Error::Refused } else { Error::Unreachable(error) }
-        })
+        });
+        traced::end(span, &sent);
+        sent
     }
 }
 

@@ -56,6 +56,8 @@ pub struct AccessLine<'a> {
     pub duration: Duration,
     /// Who sent it.
     pub peer: Option<IpAddr>,
+    /// The trace that it belongs to, where there are traces.
+    pub trace_id: Option<&'a str>,
 }
 
 /// Lets lines go to `writer` from now on; the first call counts.
@@ -100,6 +102,7 @@ impl AccessLine<'_> {
             (",\"principal\":", self.principal),
             (",\"problem\":", self.problem),
             (",\"reason\":", self.reason),
+            (",\"trace_id\":", self.trace_id),
         ];
         for (name, text) in texts {
             if let Some(text) = text {
@@ -140,6 +143,7 @@ impl AccessLine<'_> {
             ("tenant", self.tenant),
             ("problem", self.problem),
             ("reason", self.reason),
+            ("trace_id", self.trace_id),
         ];
         for (name, text) in optional {
             if let Some(text) = text {
@@ -214,6 +218,7 @@ mod tests {
         complete: true,
         duration: Duration::from_micros(1234),
         peer: Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 255))),
+        trace_id: Some("0af7651916cd43dd8448eb211c80319c"),
     };
 
     #[test]
@@ -229,6 +234,7 @@ mod tests {
         assert_eq!(value["sent"], u64::MAX);
         assert_eq!(value["duration_us"], 1234);
         assert_eq!(value["peer"], "10.0.0.255");
+        assert_eq!(value["trace_id"], "0af7651916cd43dd8448eb211c80319c");
         assert_eq!(value.get("tenant"), None);
         let time = value["timestamp"].as_str().unwrap();
         assert_eq!(time.len(), "2026-01-02T03:04:05.678901Z".len());

@@ -1,5 +1,5 @@
 //! Log lines as JSON: one object a line, the event's fields at the top, the request's span
-//! under `span` where one is open.
+//! under `span` where one is open, and the trace that it belongs to.
 //!
 //! The format is made straight into the line's buffer, where tracing-subscriber's own goes
 //! through serde. An error's causes are told, too.
@@ -22,7 +22,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::problem::chain;
+use crate::{problem::chain, trace};
 
 /// The format.
 pub(super) struct JsonLines;
@@ -46,6 +46,9 @@ where
         let mut fields = Fields { line: &mut line, result: Ok(()) };
         event.record(&mut fields);
         fields.result?;
+        if let Some(id) = trace::current_id() {
+            write!(line, ",\"trace_id\":\"{id}\"")?;
+        }
         if let Some(span) = context.lookup_current()
             && let Some(fields) = span.extensions().get::<FormattedFields<N>>()
             && !fields.is_empty()

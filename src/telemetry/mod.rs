@@ -1,7 +1,8 @@
-//! Logs: what they look like, and where they go.
+//! Logs: what they look like, and where they go; and traces, see [`traces`].
 
 pub mod access;
 mod json;
+pub mod traces;
 mod writer;
 
 use std::io::{self, IsTerminal};
@@ -9,15 +10,15 @@ use std::io::{self, IsTerminal};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::{EnvFilter, fmt::format::JsonFields};
 
-use self::{json::JsonLines, writer::LogWriter};
-use crate::settings::Invalid;
+use self::{json::JsonLines, traces::OtlpProtocol, writer::LogWriter};
+use crate::settings::{Invalid, Secret};
 
 /// Makes the log's metrics, so that they are told from the start.
 pub fn register_metrics() {
     writer::register_metrics();
 }
 
-/// `[telemetry]`: logs.
+/// `[telemetry]`: logs and traces.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
@@ -25,11 +26,28 @@ pub struct Settings {
     pub log_format: LogFormat,
     /// A tracing filter, such as `info` or `gatehouse=debug,info`.
     pub log: String,
+    /// The collector that traces are sent to. Without it there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_endpoint: Option<String>,
+    /// How it is spoken to.
+    pub otlp_protocol: OtlpProtocol,
+    /// Fields that are sent along, as `OTEL_EXPORTER_OTLP_HEADERS` has them: `name=value,name=value`.
+    #[serde(skip_serializing)]
+    pub otlp_headers: Option<Secret>,
+    /// Of the traces that begin here, which part is sent: from 0 for none to 1 for all.
+    pub trace_sample_ratio: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { log_format: LogFormat::Auto, log: "info".to_owned() }
+        Self {
+            log_format: LogFormat::Auto,
+            log: "info".to_owned(),
+            otlp_endpoint: None,
+            otlp_protocol: OtlpProtocol::Auto,
+            otlp_headers: None,
+            trace_sample_ratio: 1.0,
+        }
     }
 }
 
@@ -57,10 +75,10 @@ impl LogFormat {
 }
 
 impl Settings {
-    /// Checks the filter.
+    /// Checks the filter, and what is set about traces.
     ///
     /// # Errors
-    /// When it is no tracing filter.
+    /// When the filter is no tracing filter, or traces could not be sent so.
     pub fn validate(&self) -> Result<(), Invalid> {
         let parsed = EnvFilter::try_new(&self.log);
         parsed.map(drop).map_err(|error| {
@@ -68,7 +86,8 @@ impl Settings {
                 "telemetry.log",
                 format!("is no log filter ({error}); use for example \"info\""),
             )
-        })
+        })?;
+        self.validate_traces()
     }
 
     /// The filter. The server's own notices say nothing that ours do not.

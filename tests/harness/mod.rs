@@ -3,6 +3,7 @@
 
 pub mod app;
 pub mod builder;
+pub mod collector;
 pub mod curl;
 pub mod debian;
 mod events;

@@ -21,7 +21,7 @@ async fn what_is_added_twice_is_one_job() {
     for subject in Subject::both().await {
         subject.add(["one", "one"]).await;
         let rows =
-            "SELECT 'to-' || tenant, queue, tenant, subject, CAST($1 AS TEXT), payload FROM jobs";
+            "SELECT 'to-' || tenant, queue, tenant, subject, CAST($2 AS TEXT), payload FROM jobs";
         for _ in 0..2 {
             let each = move |batch| jobs::add_each(batch, rows).bind("webhook".to_owned());
             subject.write(each).await.unwrap();

@@ -1,6 +1,6 @@
 //! What is made of images after their upload.
 
-mod calls;
+pub mod calls;
 mod ends;
 mod formats;
 mod gates;
@@ -34,7 +34,7 @@ async fn both() -> [App; 2] {
 }
 
 /// A picture of this size whose pixels can be decoded: red on the left, `shade` on the right.
-fn picture(width: u32, height: u32, shade: u8) -> Vec<u8> {
+pub fn picture(width: u32, height: u32, shade: u8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, width, height);
     encoder.set_color(png::ColorType::Rgb);
@@ -87,7 +87,7 @@ async fn variant(app: &App, id: &str, name: &str) -> Response {
 }
 
 /// The file whose removal lets a step go on, once `GATEHOUSE_FAULT` holds one by a file of the name `held`.
-async fn held(app: &App) -> PathBuf {
+pub async fn held(app: &App) -> PathBuf {
     let held = app.folder().join("held");
     let until = Instant::now() + Duration::from_secs(20);
     while !held.exists() {

@@ -59,7 +59,7 @@ async fn done(app: &App, method: &str, path: &str, body: Option<&Value>) -> Valu
 }
 
 /// A webhook of the tenant acme, as its making was answered.
-struct Hook {
+pub struct Hook {
     id: String,
     secret: String,
 }
@@ -69,7 +69,7 @@ impl Hook {
         Self::of(app, &json!({ "url": url })).await
     }
 
-    async fn of(app: &App, asked: &Value) -> Self {
+    pub async fn of(app: &App, asked: &Value) -> Self {
         let made = done(app, "POST", "", Some(asked)).await;
         let text = |name: &str| made[name].as_str().expect(name).to_owned();
         Self { id: text("id"), secret: text("secret") }

@@ -89,7 +89,7 @@ pub fn forget(batch: Batch, id: Uuid, upload: Option<Uuid>) -> Batch {
     let rows = format!(
         "SELECT results.object || ':clear' AS id, '{QUEUE}' AS queue, results.tenant AS tenant, \
          results.image AS subject, '{CLEAR}' AS kind, results.object AS payload FROM results \
-         WHERE results.image = $1 AND results.object IS NOT NULL"
+         WHERE results.image = $2 AND results.object IS NOT NULL"
     );
     let batch = jobs::add_each(batch, &rows).bind(id.to_string());
     batch.statement(FORGET).bind(id.to_string()).bind(upload)
@@ -128,9 +128,9 @@ fn keep(batch: Batch, image: &Image, results: &[StepResult]) -> Batch {
             .bind(result.passed.map(i64::from));
         if let Some(object) = object {
             let rows = format!(
-                "SELECT CAST($1 AS TEXT) || ':clear' AS id, '{QUEUE}' AS queue, CAST($2 AS TEXT) AS tenant, \
-                 CAST($3 AS TEXT) AS subject, '{CLEAR}' AS kind, CAST($1 AS TEXT) AS payload \
-                 WHERE NOT EXISTS (SELECT 1 FROM images WHERE images.id = $3 AND images.upload = $4)"
+                "SELECT CAST($2 AS TEXT) || ':clear' AS id, '{QUEUE}' AS queue, CAST($3 AS TEXT) AS tenant, \
+                 CAST($4 AS TEXT) AS subject, '{CLEAR}' AS kind, CAST($2 AS TEXT) AS payload \
+                 WHERE NOT EXISTS (SELECT 1 FROM images WHERE images.id = $4 AND images.upload = $5)"
             );
             batch = jobs::add_each(batch, &rows)
                 .bind(object)

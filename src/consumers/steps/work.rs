@@ -23,6 +23,7 @@ use crate::{
     problem,
     storage::{self, Commit, ErrorKind, NewObject, Read, SharedStorage},
     tenant::TenantId,
+    trace,
 };
 
 /// Runs the steps of images that are stored.
@@ -103,7 +104,8 @@ impl Maker {
             let _thread = thread;
             make(&bytes, &steps, &limits)
         });
-        match made.await.ok_or(Error::Thread)?? {
+        let made = async { Ok::<_, Error>(made.await.ok_or(Error::Thread)??) };
+        match trace::within("steps.make", made).await? {
             make::Outcome::Rewritten(bytes, runs) => self.rewrite(&image, bytes, runs).await,
             make::Outcome::Ran(runs) => self.finish(image, runs).await,
         }

@@ -97,10 +97,10 @@ impl Follower for Notify {
              webhooks.tenant AS tenant, webhooks.id AS subject, events.type AS kind, \
              CAST(events.sequence AS TEXT) || ' ' || events.event AS payload \
              FROM webhooks CROSS JOIN usage CROSS JOIN events \
-             WHERE webhooks.tenant = $1 AND webhooks.disabled_at IS NULL \
-             AND (webhooks.types = '*' OR webhooks.types LIKE $2) \
-             AND usage.tenant = $1 AND events.tenant = $1 AND events.sequence = usage.events \
-             AND events.event = $3"
+             WHERE webhooks.tenant = $2 AND webhooks.disabled_at IS NULL \
+             AND (webhooks.types = '*' OR webhooks.types LIKE $3) \
+             AND usage.tenant = $2 AND events.tenant = $2 AND events.sequence = usage.events \
+             AND events.event = $4"
         );
         jobs::add_each(batch, &rows)
             .bind(image.tenant.as_str().to_owned())

@@ -36,6 +36,7 @@ fn sent(fields: &[(&'static str, &'static str)], change: impl FnOnce(&mut Identi
         scheme: "http",
         http_10: false,
         upgrade: None,
+        trace: None,
     };
     change(&mut identity);
     let mut out = Vec::new();
@@ -215,4 +216,13 @@ fn a_line_end_in_a_value_never_goes_out() {
         lines.list("via", [evil].into_iter(), |_| {});
         assert_eq!(lines.check(), Err(Unfit));
     }
+}
+
+#[test]
+fn the_trace_of_the_client_passes_unless_the_gateway_has_its_own() {
+    const THEIRS: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let fields = &[("traceparent", THEIRS), ("tracestate", "a=1"), ("connection", "close")];
+    let passed = sent(fields, |_| {});
+    assert_eq!(passed.values("traceparent"), [THEIRS]);
+    assert_eq!(passed.values("tracestate"), ["a=1"]);
 }

@@ -57,6 +57,11 @@ impl Call {
         &self.permit.0.instances[self.at]
     }
 
+    /// How often it has been tried before.
+    pub(super) fn tries(&self) -> i64 {
+        self.tried.len() as i64
+    }
+
     /// The instance answered. What a gateway there could not get an answer to counts as a
     /// failure, an error of the application does not.
     pub(super) fn answered(&mut self, status: StatusCode) {

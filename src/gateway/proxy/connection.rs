@@ -53,6 +53,15 @@ pub(super) enum NoAnswer {
     Failed(Error),
 }
 
+impl NoAnswer {
+    /// What went wrong.
+    pub(super) fn error(&self) -> &Error {
+        match self {
+            Self::Unsent(_, error) | Self::Silent(error) | Self::Failed(error) => error,
+        }
+    }
+}
+
 /// How far a request is on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sending {

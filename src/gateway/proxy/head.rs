@@ -14,7 +14,10 @@ use super::{
     error::{Error, Kind, Phase},
     instance::Instance,
 };
-use crate::gateway::headers::{self, Framing, Identity};
+use crate::{
+    gateway::headers::{self, Framing, Identity},
+    trace::Onward,
+};
 
 /// How many fields a response may have.
 const MAX_FIELDS: usize = 128;
@@ -44,6 +47,7 @@ pub(super) fn write(
     outgoing: &Outgoing<'_>,
     framing: Framing,
     upgrade: Option<&HeaderValue>,
+    trace: Option<&Onward>,
     out: &mut Vec<u8>,
 ) -> Result<(), Error> {
     out.extend_from_slice(outgoing.method.as_str().as_bytes());
@@ -62,6 +66,7 @@ pub(super) fn write(
         scheme: outgoing.scheme,
         http_10: outgoing.version < Version::HTTP_11,
         upgrade,
+        trace,
     };
     headers::for_upstream(outgoing.headers, identity, framing, out)
         .map_err(|unfit| Error::new(Kind::Target, Phase::Check).because(unfit))?;

@@ -31,6 +31,7 @@ mod pool;
 mod response;
 mod stream;
 mod tls;
+mod traced;
 mod tunnel;
 mod upstream;
 
@@ -49,6 +50,7 @@ use self::{
     head::Head,
     pool::{Lease, Pool},
     response::Asked,
+    traced::Traced,
 };
 pub use self::{
     breaker::Circuit,
@@ -83,6 +85,8 @@ pub struct Outgoing<'a> {
     pub tenant: Option<&'a str>,
     /// What becomes of the client's credential.
     pub credentials: Credentials<'a>,
+    /// The service's name.
+    pub service: &'a str,
     /// The request's id, sent as `x-request-id`.
     pub request_id: &'a str,
     /// Who sent the request.
@@ -153,8 +157,10 @@ impl Client {
         let request = Request { outgoing, framing, asked, repeatable };
         let mut call = Call::begin(upstream)?;
         loop {
-            let no_answer = match self.attempt(&call, request, body.take()).await {
+            let mut traced = Traced::begin(&call, outgoing);
+            let no_answer = match self.attempt(&call, request, &traced, body.take()).await {
                 Ok((head, connection)) => {
+                    traced.answered(head.status);
                     call.answered(head.status);
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         let client = asked.agrees(&head, outgoing.client)?;
@@ -174,6 +180,7 @@ impl Client {
                 }
                 Err(no_answer) => no_answer,
             };
+            traced.failed(no_answer.error());
             let (error, again) = match no_answer {
                 NoAnswer::Unsent(unsent, error) => {
                     body = unsent;
@@ -200,6 +207,7 @@ impl Client {
         &self,
         call: &Call,
         request: Request<'_>,
+        traced: &Traced,
         mut body: Option<Box<RequestBody>>,
     ) -> Result<(Head, Box<Connection>), NoAnswer> {
         let instance = call.instance();
@@ -208,14 +216,14 @@ impl Client {
             tokio::task::yield_now().await;
         }
         if let Some(connection) = self.pool.take(instance, request.repeatable) {
-            match exchange(connection, call, request, body.take()).await {
+            match exchange(connection, call, request, traced, body.take()).await {
                 Err(NoAnswer::Unsent(unsent, _)) => body = unsent,
                 Err(NoAnswer::Silent(_)) if request.repeatable => {}
                 outcome => return outcome,
             }
         }
         match connect(call, body.as_deref_mut()).await {
-            Ok(connection) => exchange(connection, call, request, body).await,
+            Ok(connection) => exchange(connection, call, request, traced, body).await,
             Err(error) if error.phase() == Phase::Connect => Err(NoAnswer::Unsent(body, error)),
             Err(error) => Err(NoAnswer::Failed(error)),
         }
@@ -251,12 +259,14 @@ async fn exchange(
     mut connection: Box<Connection>,
     call: &Call,
     request: Request<'_>,
+    traced: &Traced,
     body: Option<Box<RequestBody>>,
 ) -> Result<(Head, Box<Connection>), NoAnswer> {
     let Request { outgoing, framing, asked, .. } = request;
     connection
         .begin(body, asked.upgrade.is_some(), |out| {
-            head::write(call.instance(), outgoing, framing, asked.upgrade, out)
+            let onward = traced.onward();
+            head::write(call.instance(), outgoing, framing, asked.upgrade, onward, out)
         })
         .map_err(NoAnswer::Failed)?;
     let head = poll_fn(|cx| connection.poll_head(cx, call.upstream(), asked.head)).await?;

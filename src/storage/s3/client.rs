@@ -31,6 +31,7 @@ use aws_types::service_config::ServiceConfigKey;
 use super::{
     super::{BuildError, S3Settings},
     signing::Signing,
+    spans::Spans,
 };
 
 /// A store that accepts no connection within this is down.
@@ -77,6 +78,7 @@ pub(super) async fn load(settings: &S3Settings) -> Result<(Clients, Signing), Bu
         .force_path_style(path_style)
         .retry_config(retries)
         .timeout_config(timeouts(ATTEMPT_WITHIN, OPERATION_WITHIN))
+        .interceptor(Spans::new(settings.bucket.as_deref()))
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired);

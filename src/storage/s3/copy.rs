@@ -11,6 +11,7 @@ use aws_sdk_s3::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use opentelemetry::context::FutureExt as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
@@ -178,7 +179,8 @@ impl Upload for S3Copy {
         Box::pin(async move {
             let bucket = Arc::clone(&self.bucket);
             // In a box: a task is moved a few times, and this one has all of the SDK's call in it.
-            let committed = bucket.tasks.spawn(Box::pin(self.commit(commit))).await;
+            let committed =
+                bucket.tasks.spawn(Box::pin(self.commit(commit)).with_current_context()).await;
             committed.map_err(|e| Error::new(ErrorKind::Internal, "finish").because(e))?
         })
     }

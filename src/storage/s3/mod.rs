@@ -15,6 +15,7 @@ mod presign;
 mod read;
 mod resume;
 mod signing;
+mod spans;
 mod upload;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};

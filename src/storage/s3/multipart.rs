@@ -12,6 +12,7 @@ use aws_sdk_s3::{
     primitives::{ByteStream, SdkBody},
     types::{CompletedMultipartUpload, CompletedPart, MultipartUpload},
 };
+use opentelemetry::context::FutureExt as _;
 use tokio::time::sleep;
 use uuid::Uuid;
 
@@ -61,7 +62,7 @@ impl Multipart {
     pub(super) async fn create(bucket: &Arc<Bucket>, of: Properties) -> Result<Self> {
         const CREATE: &str = "CreateMultipartUpload";
         let bucket_ = Arc::clone(bucket);
-        let created = bucket.tasks.spawn(async move {
+        let create = async move {
             let bucket = bucket_;
             let unwritten = |cause| Error::new(ErrorKind::Unavailable, "journal").because(cause);
             if let Some(journal) = &of.journal {
@@ -90,7 +91,8 @@ impl Multipart {
                 return Err(unwritten(cause));
             }
             Ok(begun)
-        });
+        };
+        let created = bucket.tasks.spawn(create.with_current_context());
         created.await.map_err(|e| Error::new(ErrorKind::Internal, CREATE).because(e))?
     }
 

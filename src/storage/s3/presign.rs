@@ -25,6 +25,7 @@ use super::{
     form,
     multipart::UPLOAD,
     signing::Terms,
+    spans::untraced,
 };
 
 const COMPLETE: &str = "CompleteMultipartUpload";
@@ -53,7 +54,7 @@ impl Presigner for Bucket {
                 .set_ssekms_key_id(self.kms_key_id.clone());
             let signed = request.customize().config_override(with.config());
             let signed = signed.interceptor(NoCopy(self.foreign));
-            let signed = signed.presigned(with.presigning()?).await;
+            let signed = untraced(signed.presigned(with.presigning()?)).await;
             let signed = signed.map_err(|e| Failure::of(&e).into_error("PutObject"))?;
             Ok(told("PUT", &signed, &with))
         })
@@ -88,7 +89,7 @@ impl Presigner for Bucket {
                 .content_length(signed_size(size)?);
             let signed = request.customize().config_override(with.config());
             let signed = signed.interceptor(NoCopy(self.foreign));
-            let signed = signed.presigned(with.presigning()?).await;
+            let signed = untraced(signed.presigned(with.presigning()?)).await;
             let signed = signed.map_err(|e| Failure::of(&e).into_error("UploadPart"))?;
             Ok(told("PUT", &signed, &with))
         })
@@ -193,7 +194,7 @@ impl Bucket {
             .response_content_disposition(&terms.disposition)
             .response_cache_control(&terms.cache_control);
         let signed = request.customize().config_override(with.config());
-        let signed = signed.presigned(with.presigning()?).await;
+        let signed = untraced(signed.presigned(with.presigning()?)).await;
         let signed = signed.map_err(|e| Failure::of(&e).into_error("GetObject"))?;
         Ok(told("GET", &signed, with))
     }

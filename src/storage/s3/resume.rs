@@ -10,6 +10,7 @@ use std::sync::Arc;
 use aws_sdk_s3::types::CompletedPart;
 use bytes::Bytes;
 use futures_util::{TryStreamExt, future::BoxFuture};
+use opentelemetry::context::FutureExt as _;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -143,7 +144,8 @@ impl Upload for S3Resumable {
         Box::pin(async move {
             let bucket = Arc::clone(self.upload.bucket());
             // In a box: a task is moved a few times, and this one has all of the SDK's call in it.
-            let committed = bucket.tasks.spawn(Box::pin(self.commit(commit))).await;
+            let committed =
+                bucket.tasks.spawn(Box::pin(self.commit(commit)).with_current_context()).await;
             committed.map_err(|e| Error::new(ErrorKind::Internal, "finish").because(e))?
         })
     }

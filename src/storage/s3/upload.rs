@@ -12,6 +12,7 @@ use aws_sdk_s3::{
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use opentelemetry::context::FutureExt as _;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -183,7 +184,7 @@ impl S3Upload {
                 .because("an upload has at most 10,000 parts: storage.s3.part_size is too small"));
         }
         sent.bytes += part.len() as u64;
-        sent.in_flight.spawn(multipart.send(sent.number, part));
+        sent.in_flight.spawn(multipart.send(sent.number, part).with_current_context());
         Ok(())
     }
 
@@ -259,7 +260,8 @@ impl Upload for S3Upload {
         Box::pin(async move {
             let bucket = Arc::clone(&self.bucket);
             // In a box: a task is moved a few times, and this one has all of the SDK's call in it.
-            let committed = bucket.tasks.spawn(Box::pin(self.commit(commit))).await;
+            let committed =
+                bucket.tasks.spawn(Box::pin(self.commit(commit)).with_current_context()).await;
             committed.map_err(|e| Error::new(ErrorKind::Internal, "finish").because(e))?
         })
     }
