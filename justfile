@@ -36,7 +36,7 @@ dev *arguments:
 test *names:
     cargo test --locked --all-features {{ names }}
 
-# Build what is distributed: the same bytes in whatever folder, from the same sources and tools
+# Build what is distributed, with folders' names mapped away, see docs/security.md
 release profile="release" *features="--features avif":
     #!/usr/bin/env bash
     set -euo pipefail
