@@ -15,6 +15,7 @@ pub mod fault;
 pub mod gateway;
 pub mod imaging;
 pub mod jobs;
+pub mod openapi;
 pub mod operations;
 pub mod outbound;
 pub mod problem;

@@ -134,6 +134,7 @@ fn app(
         app = app.configure(|config| consumers.configure(config));
     }
     app.app_data(shared.readiness)
+        .app_data(shared.document)
         .configure(operations::routes)
         .service(shared.gateway.scope(MODULES))
         .default_service(web::to(operations::not_found))

@@ -73,6 +73,8 @@ const fn of_image(
 const ENTRIES: &[Entry] = &[
     public("GET /healthz", |_| Request::get("/healthz")),
     public("GET /readyz", |_| Request::get("/readyz")),
+    public("GET /openapi.json", |_| Request::get("/openapi.json")),
+    public("GET /docs", |_| Request::get("/docs")),
     public("GET /problems/{slug}", |_| Request::get("/problems/forbidden")),
     entry("POST /customer-images/upload/{customerId}", WRITE, |_| form("b.gif"), 201),
     entry("PUT /customer-images/upload/{customerId}/{fileName}", WRITE, |_| raw(), 201),
@@ -286,11 +288,18 @@ fn routes(text: &str) -> Vec<String> {
     found
 }
 
-fn all_routes(folder: &Path, found: &mut BTreeSet<String>) {
+/// The routes of all sources, each as its method and pattern.
+pub(crate) fn all_routes() -> BTreeSet<String> {
+    let mut routes = BTreeSet::new();
+    routes_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut routes);
+    routes
+}
+
+fn routes_below(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            all_routes(&path, found);
+            routes_below(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.extend(routes(&std::fs::read_to_string(&path).unwrap()));
         }
@@ -299,8 +308,7 @@ fn all_routes(folder: &Path, found: &mut BTreeSet<String>) {
 
 #[test]
 fn every_route_has_an_entry() {
-    let mut routes = BTreeSet::new();
-    all_routes(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut routes);
+    let routes = all_routes();
     let entries: BTreeSet<_> = ENTRIES.iter().map(|entry| entry.route.to_owned()).collect();
     assert_eq!(routes, entries, "tests/auth/matrix.rs needs an entry for each route, and no other");
 }

@@ -27,7 +27,7 @@ const NPM: Files = files![
     "uppy6/index.js"
 ];
 const PIP: Files = files!["requirements.txt"];
-const NODE: Files = files!["browser.mjs", "page.mjs", "tus.mjs"];
+const NODE: Files = files!["browser.mjs", "docs.mjs", "page.mjs", "tus.mjs"];
 const PYTHON: Files = files!["tus.py", "verify.py"];
 /// What verifies webhooks in node.
 const VERIFIER_NPM: Files = &[
@@ -35,6 +35,9 @@ const VERIFIER_NPM: Files = &[
     ("package-lock.json", include_str!("../clients/webhooks/package-lock.json")),
 ];
 const VERIFIER: Files = files!["verify.mjs"];
+
+/// What reads the API's description.
+const OPENAPI_PIP: Files = &[("requirements.txt", include_str!("../openapi/requirements.txt"))];
 
 /// A running script; it ends when it is dropped, or with the test process.
 pub struct Script {
@@ -82,6 +85,12 @@ impl Script {
         Self::node("browser.mjs")
     }
 
+    /// Starts a Chromium that opens pages and tells what it saw.
+    pub fn docs() -> Self {
+        debian::need("chromium", || Path::new("/usr/bin/chromium").exists());
+        Self::node("docs.mjs")
+    }
+
     fn start(command: &mut Command) -> Self {
         command.env("NO_PROXY", "*").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the tests need node and npm, and python3");
@@ -119,6 +128,11 @@ impl Drop for Script {
         }
         let _ = self.child.wait();
     }
+}
+
+/// A program that reads the API's description.
+pub fn openapi_tool(name: &str) -> PathBuf {
+    made("openapi", OPENAPI_PIP, pip_install).join("bin").join(name)
 }
 
 /// A Python that has the packages.

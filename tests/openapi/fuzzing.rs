@@ -1,0 +1,1 @@
+//! The server against its description, by Schemathesis.
