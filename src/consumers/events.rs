@@ -107,7 +107,9 @@ async fn only_get() -> Result<HttpResponse, Problem> {
 /// The number of the last event that the client has.
 fn last_event(request: &HttpRequest) -> Result<Option<u64>, Error> {
     let Some(told) = request.headers().get(LAST_EVENT_ID) else { return Ok(None) };
-    let number = told.to_str().ok().and_then(|text| text.parse().ok());
+    let number = told.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    // None is larger than what databases count to.
+    let number = number.filter(|number| i64::try_from(*number).is_ok());
     let wrong = || Error::QueryInvalid("Last-Event-ID is no id that this stream told.".to_owned());
     number.map(Some).ok_or_else(wrong)
 }

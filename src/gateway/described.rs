@@ -10,6 +10,7 @@ use utoipa::{
         path::{PathItemBuilder, PathsBuilder},
         schema::Components,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
+        tag::Tag,
     },
 };
 
@@ -67,6 +68,9 @@ pub fn openapi(prefix: &str, modules: &[Module]) -> OpenApi {
         whole = whole.nest(format!("{prefix}/{}", module.name), api);
     }
     if !prefix.is_empty() {
+        let mut services = Tag::new("Services");
+        services.description = Some("Whatever else stands behind the gateway.".to_owned());
+        whole.tags.get_or_insert_with(Vec::new).push(services);
         let path = format!("{prefix}/{{service}}/{{rest}}");
         let paths = PathsBuilder::new().path(path, remote());
         whole.paths.merge(paths.build());

@@ -51,7 +51,7 @@ pub fn render(api: &OpenApi) -> String {
         "<p>The same for programs: <a href=\"openapi.json\">openapi.json</a> (OpenAPI 3.1). The \
          examples are for a shell in which <code>server=http://localhost:3000</code>; where credentials are \
          asked for, send <code>-H \"authorization: Bearer …\"</code> in place of \
-         <code>x-tenant-id</code>.</p>\n",
+         <code>x-tenant-id</code>. What is marked with * has to be there, or always is.</p>\n",
     );
     let tags: Vec<_> = api.tags.iter().flatten().map(|tag| (tag, of_tag(&entries, tag))).collect();
     contents(&mut page, &tags);

@@ -72,10 +72,15 @@ const fn of_image(
 
 const ENTRIES: &[Entry] = &[
     public("GET /healthz", |_| Request::get("/healthz")),
+    public("HEAD /healthz", |_| Request::new("HEAD", "/healthz")),
     public("GET /readyz", |_| Request::get("/readyz")),
+    public("HEAD /readyz", |_| Request::new("HEAD", "/readyz")),
     public("GET /openapi.json", |_| Request::get("/openapi.json")),
+    public("HEAD /openapi.json", |_| Request::new("HEAD", "/openapi.json")),
     public("GET /docs", |_| Request::get("/docs")),
+    public("HEAD /docs", |_| Request::new("HEAD", "/docs")),
     public("GET /problems/{slug}", |_| Request::get("/problems/forbidden")),
+    public("HEAD /problems/{slug}", |_| Request::new("HEAD", "/problems/forbidden")),
     entry("POST /customer-images/upload/{customerId}", WRITE, |_| form("b.gif"), 201),
     entry("PUT /customer-images/upload/{customerId}/{fileName}", WRITE, |_| raw(), 201),
     entry("GET /customer-images/usage", READ, |_| Request::get(&at("usage")), 200),
@@ -280,7 +285,7 @@ fn routes(text: &str) -> Vec<String> {
             }
         }
         if rest.contains(", read()") {
-            methods.insert("GET".to_owned());
+            methods.extend(["GET", "HEAD"].map(str::to_owned));
         }
         assert!(!methods.is_empty(), "{pattern} has no method that this test knows");
         found.extend(methods.into_iter().map(|method| format!("{method} {scope}{pattern}")));
@@ -406,5 +411,5 @@ fn routes_are_found_where_they_are_made() {
         web::resource("/b").route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(h)),
         .service(resource("/c", read().to(h)))
     "#;
-    assert_eq!(routes(text), ["POST /a/{x}", "GET /b", "HEAD /b", "GET /c"]);
+    assert_eq!(routes(text), ["POST /a/{x}", "GET /b", "HEAD /b", "GET /c", "HEAD /c"]);
 }

@@ -130,9 +130,11 @@ impl Drop for Script {
     }
 }
 
-/// A program that reads the API's description.
-pub fn openapi_tool(name: &str) -> PathBuf {
-    made("openapi", OPENAPI_PIP, pip_install).join("bin").join(name)
+/// A program in Python that reads the API's description, by its module.
+pub fn openapi_tool(module: &str) -> Command {
+    let mut python = Command::new(made("openapi", OPENAPI_PIP, pip_install).join("bin/python"));
+    python.args(["-m", module]);
+    python
 }
 
 /// A Python that has the packages.

@@ -93,6 +93,10 @@ async fn where_no_page_may_come_options_tells_what_there_is() {
         ("/signed/acme/uploads/01a2064a-6d5e-7381-bda1-893f193e44ac", "PUT"),
     ] {
         let refused = Request::new("OPTIONS", path).send(app.addr).await;
-        assert_eq!((refused.status, refused.header("allow").as_deref()), (405, Some(allow)), "{path}");
+        assert_eq!(
+            (refused.status, refused.header("allow").as_deref()),
+            (405, Some(allow)),
+            "{path}"
+        );
     }
 }

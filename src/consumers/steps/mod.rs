@@ -52,6 +52,7 @@ pub fn signed_routes(config: &mut web::ServiceConfig) {
     );
 }
 
+/// The description of what services answer at later.
 #[derive(OpenApi)]
 #[openapi(paths(handlers::answer))]
 pub(super) struct Signed;

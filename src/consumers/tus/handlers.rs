@@ -63,7 +63,7 @@ pub async fn options(resumable: Data) -> HttpResponse {
 /// The same of an upload.
 #[utoipa::path(
     options, path = "/customer-images/tus/{customerId}/{id}", operation_id = "getProtocolOfUpload", tag = "Resumable uploads",
-    summary = "Ask what of the protocol is known",
+    summary = "Ask the same of an upload",
     description = "The same of an upload.",
     params(("customerId" = String, Path, description = "Any."), ("id" = String, Path, description = "Any.")),
     responses(Protocol),

@@ -56,7 +56,7 @@ fn body(api: &OpenApi, entry: &Entry<'_>) -> String {
         ("application/json", Some(schema)) => format!("-d '{}'", example(api, schema)),
         _ => "--data-binary @image.jpg".to_owned(),
     };
-    format!(" \\\n  -H \"content-type: {media_type}\" {data}")
+    format!(" \\\n  -H \"content-type: {media_type}\" \\\n  {data}")
 }
 
 fn value(api: &OpenApi, parameter: &Parameter) -> String {
