@@ -126,7 +126,7 @@ pub fn kind(schema: &RefOr<Schema>) -> String {
 
 fn kind_of_object(object: &Object) -> String {
     if let Some(values) = &object.enum_values {
-        let values: Vec<_> = values.iter().map(|value| code(value)).collect();
+        let values: Vec<_> = values.iter().map(code).collect();
         return values.join(", ");
     }
     if !object.properties.is_empty() {
