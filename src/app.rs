@@ -1,5 +1,6 @@
 //! The composition root: the only place that sees every module. Binds, wires, runs, stops.
 
+mod described;
 mod listener;
 mod maintenance;
 mod measured;
@@ -19,6 +20,7 @@ use actix_server::Server;
 use actix_web::web;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::{described::openapi, maintenance::Maintenance, stopper::Stopper};
 use self::{
     listener::{bind, serve, serve_operations},
     measured::Measured,
@@ -26,7 +28,6 @@ use self::{
     served::{Background, Consumers, Ends},
     sweep::sweep,
 };
-pub use self::{maintenance::Maintenance, stopper::Stopper};
 use crate::{
     consumers,
     database::{self, Database, Migration, Role},
@@ -36,6 +37,7 @@ use crate::{
         TrustedProxies,
     },
     jobs,
+    openapi::Document,
     operations::Readiness,
     settings::{Invalid, Settings},
     storage::{self, Budget, SharedStorage},
@@ -48,8 +50,12 @@ const BLOCKING_THREADS: usize = 32;
 const JOBS_GRACE: Duration = Duration::from_secs(10);
 
 /// The modules of this process.
-const MODULES: &[Module] =
-    &[Module { name: consumers::NAME, routes: consumers::routes, scope: consumers::scope }];
+const MODULES: &[Module] = &[Module {
+    name: consumers::NAME,
+    routes: consumers::routes,
+    scope: consumers::scope,
+    openapi: consumers::openapi,
+}];
 
 /// Why the application cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -100,6 +106,8 @@ struct Shared {
     /// None where the module is not served.
     consumers: Option<Consumers>,
     readiness: web::Data<Readiness>,
+    /// What this listener serves.
+    document: web::Data<Document>,
     gateway: Gateway,
     cors: Option<Arc<Cors>>,
     /// Connections that are open.
@@ -172,6 +180,7 @@ impl Application {
         let shared = Shared {
             consumers,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database.clone())),
+            document: described::GATEWAY.clone(),
             gateway: Gateway::new(
                 gateway::PREFIX,
                 Arc::clone(&registry),
@@ -201,7 +210,8 @@ impl Application {
             let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
             listeners.push(listener.try_clone()?);
             let gateway = Gateway::new("", own, checks, trusted, public, None, ends.draining);
-            let direct = Shared { gateway, cors: None, ..shared.clone() };
+            let document = described::CONSUMERS.clone();
+            let direct = Shared { gateway, document, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
         let server = server.run();

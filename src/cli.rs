@@ -82,6 +82,8 @@ enum Command {
     /// List what is done after uploads, have it tried again, drop it
     #[command(subcommand)]
     Jobs(jobs::Command),
+    /// Print the description of the HTTP API (OpenAPI 3.1), as /openapi.json answers it
+    Openapi,
     /// Ask the running server whether it is ready: exit status 0 if so, 1 if not
     #[command(after_help = HEALTHCHECK)]
     Healthcheck,
@@ -126,6 +128,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Jobs(command) => {
             with_database(&sources, async |database, _| jobs::run(command, database).await)
         }
+        Command::Openapi => print(app::openapi().trim_end()),
         Command::Healthcheck => {
             with_settings(&sources, |settings| healthcheck(settings.server.listen))
         }

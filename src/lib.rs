@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod imaging;
 pub mod jobs;
 pub mod metrics;
+pub mod openapi;
 pub mod operations;
 pub mod outbound;
 pub mod problem;

@@ -1,5 +1,7 @@
-//! What operators and the curious ask of every listener: health, readiness, and the pages that
-//! explain the problem types. Metrics are told by a listener of their own only.
+//! What operators and the curious ask of every listener: health, readiness, what the API is, and the
+//! pages that explain the problem types. Metrics are told by a listener of their own only.
+
+mod metrics;
 
 use std::{
     net::SocketAddr,
@@ -10,12 +12,14 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{HttpResponse, Resource, Route, guard, http::header, web};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard, http::header, web};
 use serde::{Deserialize, Serialize};
+use utoipa::{OpenApi, ToSchema};
 
+pub use self::metrics::{Look, metrics_routes};
 use crate::{
     database::Database,
-    metrics,
+    openapi::{Document, refusals},
     problem::{Kind, Problem},
     storage::SharedStorage,
 };
@@ -78,8 +82,30 @@ fn resource(path: &str, route: Route) -> Resource {
     web::resource(path).route(route).default_service(web::to(read_only))
 }
 
-/// Adds `/healthz`, `/readyz` and `/problems/{slug}`. They expect a [`Readiness`] among the
-/// app's data.
+/// The description of these.
+#[derive(OpenApi)]
+#[openapi(
+    paths(healthz, readyz, describe, page, explain),
+    tags((name = "Operations", description = "The process itself: no credential is asked for.")),
+)]
+pub struct Described;
+
+refusals! {
+    /// Why the process is not ready.
+    NotReady: &[Kind::StorageUnavailable, Kind::Overloaded];
+    /// Why nothing is explained.
+    Unknown: &[Kind::NotFound];
+}
+
+/// What the process is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProcessStatus)]
+struct Status {
+    /// `ok` or `ready`.
+    status: &'static str,
+}
+
+/// Adds `/healthz`, `/readyz` and `/problems/{slug}`. They expect a [`Readiness`] among the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/healthz", read().to(healthz)))
@@ -88,27 +114,61 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::scope("/problems").service(resource("/{slug}", read().to(explain))));
 }
 
-/// Sets those metrics that stand for how things are now; called before they are told.
-pub struct Look(pub Box<dyn Fn() + Send + Sync>);
-
-/// Adds `/metrics`. It expects a [`Look`] among the app's data.
-pub fn metrics_routes(config: &mut web::ServiceConfig) {
-    config.service(resource("/metrics", read().to(tell_metrics)));
+/// Adds `/openapi.json` and `/docs`. They expect a [`Document`] among the app's data.
+pub fn description_routes(config: &mut web::ServiceConfig) {
+    config
+        .service(resource("/openapi.json", read().to(describe)))
+        .service(resource("/docs", read().to(page)));
 }
 
-async fn tell_metrics(look: web::Data<Look>) -> Result<HttpResponse, Problem> {
-    (look.0)();
-    let text = metrics::text().map_err(|error| Problem::new(Kind::Internal).because(error))?;
-    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, metrics::MEDIA_TYPE)).body(text))
-}
-
+#[utoipa::path(
+    method(get, head), path = "/healthz", operation_id = "getHealth", tag = "Operations",
+    summary = "Ask whether the process lives", description = "It does if it answers.",
+    responses((status = 200, description = "It does.", body = Status)),
+)]
 async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().json(serde_json::json!({ "status": "ok" }))
+    HttpResponse::Ok().json(Status { status: "ok" })
 }
 
+#[utoipa::path(
+    method(get, head), path = "/readyz", operation_id = "getReadiness", tag = "Operations",
+    summary = "Ask whether the process is ready",
+    description = "It is while store and database can be reached and it is not about to stop.",
+    responses((status = 200, description = "It is.", body = Status), NotReady),
+)]
 async fn readyz(readiness: web::Data<Readiness>) -> Result<HttpResponse, Problem> {
     readiness.check().await?;
-    Ok(HttpResponse::Ok().json(serde_json::json!({ "status": "ready" })))
+    Ok(HttpResponse::Ok().json(Status { status: "ready" }))
+}
+
+/// `GET /openapi.json`.
+#[utoipa::path(
+    method(get, head), path = "/openapi.json", operation_id = "getDescription", tag = "Operations",
+    summary = "Read this description", description = "OpenAPI 3.1. `gatehouse openapi` prints the same.",
+    params(("If-None-Match" = Option<String>, Header, nullable = false, description = "Not if it is this one.")),
+    responses(
+        (status = 200, description = "The description.", body = inline(serde_json::Value),
+         headers(("ETag" = String, description = "The description's entity tag."))),
+        (status = 304, description = "It is the one that the client has."),
+    ),
+)]
+async fn describe(request: HttpRequest, document: web::Data<Document>) -> HttpResponse {
+    document.answer_json(&request)
+}
+
+/// `GET /docs`.
+#[utoipa::path(
+    method(get, head), path = "/docs", operation_id = "getDocs", tag = "Operations",
+    summary = "Read this description as a page", description = "A page that loads nothing, and runs nothing.",
+    params(("If-None-Match" = Option<String>, Header, nullable = false, description = "Not if it is this one.")),
+    responses(
+        (status = 200, description = "The page.", body = String, content_type = "text/html",
+         headers(("ETag" = String, description = "The page's entity tag."))),
+        (status = 304, description = "It is the one that the client has."),
+    ),
+)]
+async fn page(request: HttpRequest, document: web::Data<Document>) -> HttpResponse {
+    document.answer_page(&request)
 }
 
 async fn read_only() -> Result<HttpResponse, Problem> {
@@ -116,8 +176,17 @@ async fn read_only() -> Result<HttpResponse, Problem> {
 }
 
 /// A page about one type of problem. All its text is ours, so nothing needs escaping.
+#[utoipa::path(
+    method(get, head), path = "/problems/{slug}", operation_id = "getProblem", tag = "Operations",
+    summary = "Read what a type of problem means", description = "The `type` of every error leads here.",
+    params(("slug" = String, Path, description = "The type's name, such as `not-found`.", example = "not-found")),
+    responses(
+        (status = 200, description = "A page for people.", body = String, content_type = "text/html"),
+        Unknown,
+    ),
+)]
 async fn explain(slug: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let kind = Kind::ALL.iter().find(|kind| kind.slug() == slug.as_str()).ok_or(Kind::NotFound)?;
+    let kind = Kind::of_slug(&slug).ok_or(Kind::NotFound)?;
     let (slug, status, title, help) = (kind.slug(), kind.status(), kind.title(), kind.help());
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\

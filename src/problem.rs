@@ -14,6 +14,7 @@ use actix_web::{
     },
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// The media type of every error's body, RFC 9457 section 3.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -32,6 +33,11 @@ macro_rules! kinds {
             /// The last part of the type's URI, `/problems/{slug}`.
             pub fn slug(self) -> &'static str {
                 match self { $(Kind::$variant => $slug),* }
+            }
+
+            /// The type whose URI ends so, if there is one.
+            pub fn of_slug(slug: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|kind| kind.slug() == slug)
             }
 
             /// The HTTP status it is answered with.
@@ -224,26 +230,7 @@ impl Problem {
 
     /// The answer, with `instance` telling the request's id.
     pub fn respond(&self, request_id: &str) -> HttpResponse {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            r#type: String,
-            title: &'static str,
-            status: u16,
-            message: &'static str,
-            detail: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            reason: Option<&'static str>,
-            instance: &'a str,
-        }
-        let body = Body {
-            r#type: format!("/problems/{}", self.kind.slug()),
-            title: self.kind.title(),
-            status: self.kind.status().as_u16(),
-            message: self.kind.title(),
-            detail: &self.detail,
-            reason: self.reason,
-            instance: request_id,
-        };
+        let body = Body::new(self.kind, &self.detail, self.reason, request_id);
         let mut response = self.head();
         response.insert_header((header::CONTENT_TYPE, MEDIA_TYPE));
         match serde_json::to_vec(&body) {
@@ -266,6 +253,56 @@ impl Problem {
             response.insert_header((name.clone(), value.clone()));
         }
         response
+    }
+}
+
+/// A problem as clients are told of it (RFC 9457 section 3).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub struct Body<'a> {
+    /// What to decide by: `/problems/` and the type's slug, where a person finds it explained.
+    #[schema(format = "uri-reference", pattern = "^/problems/[a-z-]+$")]
+    r#type: String,
+    /// The same for every problem of the type.
+    title: &'static str,
+    /// The answer's status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// The title again, for clients that read the `message` of an upload's answer.
+    message: &'static str,
+    /// What is wrong this time, and what to do.
+    detail: &'a str,
+    /// The cause of an upstream's failure in one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<&'static str>,
+    /// The request's id, which is in the log and in `x-request-id`, too.
+    instance: &'a str,
+}
+
+impl<'a> Body<'a> {
+    fn new(kind: Kind, detail: &'a str, reason: Option<&'static str>, request_id: &'a str) -> Self {
+        Self {
+            r#type: format!("/problems/{}", kind.slug()),
+            title: kind.title(),
+            status: kind.status().as_u16(),
+            message: kind.title(),
+            detail,
+            reason,
+            instance: request_id,
+        }
+    }
+
+    /// A problem of this type as it may look.
+    pub fn example(kind: Kind) -> Self {
+        let reason = match kind {
+            Kind::UpstreamUnreachable => Some("refused"),
+            Kind::UpstreamInvalid => Some("invalid"),
+            Kind::UpstreamUnavailable => Some("circuit-open"),
+            Kind::UpstreamTimeout => Some("timeout"),
+            _ => None,
+        };
+        Self::new(kind, kind.help(), reason, "01a2064a-6d5b-76a0-8190-428f53330458")
     }
 }
 

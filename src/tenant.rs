@@ -17,6 +17,11 @@ use actix_web::{
     http::header::{HeaderMap, HeaderName},
 };
 
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
+
 use crate::problem::{Kind, Problem};
 
 /// The request header that names the tenant.
@@ -72,6 +77,19 @@ impl TenantId {
         Arc::clone(&self.0)
     }
 }
+
+impl PartialSchema for TenantId {
+    fn schema() -> RefOr<Schema> {
+        let id = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some("^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9_-])?$"))
+            .description(Some("A tenant's id."))
+            .examples(["tenant-abc"]);
+        id.into()
+    }
+}
+
+impl ToSchema for TenantId {}
 
 impl fmt::Display for TenantId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,6 +16,7 @@ mod gateway;
 mod harness;
 mod images;
 mod jobs;
+mod openapi;
 mod operations;
 mod rate_limits;
 mod records;

@@ -36,6 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "gateway",
             "jobs",
             "metrics",
+            "openapi",
             "operations",
             "outbound",
             "problem",
@@ -52,7 +53,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("telemetry", &["metrics", "outbound", "problem", "settings", "trace"]),
     ("metrics", &[]),
-    ("operations", &["database", "metrics", "problem", "storage"]),
+    ("openapi", &["problem"]),
+    ("operations", &["database", "metrics", "openapi", "problem", "storage"]),
     ("edge", &["connection", "metrics", "problem", "settings", "telemetry", "trace"]),
     ("tenant", &["problem"]),
     (
@@ -62,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "edge",
             "metrics",
+            "openapi",
             "outbound",
             "problem",
             "settings",
@@ -75,8 +78,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "consumers",
         &[
-            "database", "edge", "fault", "imaging", "jobs", "metrics", "outbound", "problem",
-            "settings", "storage", "tenant", "trace",
+            "database", "edge", "fault", "imaging", "jobs", "metrics", "openapi", "outbound",
+            "problem", "settings", "storage", "tenant", "trace",
         ],
     ),
     ("jobs", &["database", "metrics", "problem", "trace"]),

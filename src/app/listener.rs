@@ -164,7 +164,9 @@ fn app(
         app = app.configure(|config| consumers.configure(config));
     }
     app.app_data(shared.readiness)
+        .app_data(shared.document)
         .configure(operations::routes)
+        .configure(operations::description_routes)
         .service(shared.gateway.scope(MODULES))
         .default_service(web::to(operations::not_found))
 }

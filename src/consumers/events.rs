@@ -18,8 +18,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
 
 use super::{
+    described::StreamRefused,
     error::Error,
     records::{Event, Records},
     told::Told,
@@ -65,7 +67,25 @@ pub fn routes(config: &mut web::ServiceConfig) {
     );
 }
 
+/// Its description.
+#[derive(OpenApi)]
+#[openapi(paths(follow), components(schemas(Told<'static>)))]
+pub(super) struct Described;
+
 /// `GET customer-images/events`: the events behind the last one that the client has, or from now on.
+#[utoipa::path(
+    get, path = "/customer-images/events", operation_id = "followEvents", tag = "Events",
+    summary = "Follow what happens to the tenant's images",
+    description = "Server-sent events (HTML, section 9.2): each has the event's number as `id`, its type as `event`, and \
+        an `Event` in JSON as `data`. `events.missed` says that some are not kept any more. A stream ends after 15 \
+        minutes; the client comes back with the last number that it got.",
+    params(("Last-Event-ID" = Option<u64>, Header, nullable = false,
+        description = "The number of the last event that the client has; 0 for all that are kept.")),
+    responses(
+        (status = 200, description = "The events, as they happen.", body = String, content_type = "text/event-stream"),
+        StreamRefused,
+    ),
+)]
 async fn follow(
     request: HttpRequest,
     tenant: Tenant,
@@ -87,7 +107,9 @@ async fn only_get() -> Result<HttpResponse, Problem> {
 /// The number of the last event that the client has.
 fn last_event(request: &HttpRequest) -> Result<Option<u64>, Error> {
     let Some(told) = request.headers().get(LAST_EVENT_ID) else { return Ok(None) };
-    let number = told.to_str().ok().and_then(|text| text.parse().ok());
+    let number = told.to_str().ok().and_then(|text| text.parse::<u64>().ok());
+    // None is larger than what databases count to.
+    let number = number.filter(|number| i64::try_from(*number).is_ok());
     let wrong = || Error::QueryInvalid("Last-Event-ID is no id that this stream told.".to_owned());
     number.map(Some).ok_or_else(wrong)
 }

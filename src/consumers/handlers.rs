@@ -6,15 +6,17 @@ use actix_web::{
     web,
 };
 use serde::Serialize;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 use super::{
     body::{Body, MinRate},
+    described::{Form, Stored, UploadRefused, WriteConditions},
     error::Error,
     images::{conditional::Conditions, record::Record, validators},
     metrics::{Coming, Method},
     multipart,
-    names::CustomerId,
+    names::{CustomerId, FileName},
     records::{self, Image},
     settings::ImageSettings,
     upload::Uploads,
@@ -25,7 +27,22 @@ use crate::{
     tenant::{Tenant, TenantId},
 };
 
+/// The description of these.
+#[derive(OpenApi)]
+#[openapi(paths(upload_form, upload_raw), components(schemas(Created<'static>, CustomerId, FileName)))]
+pub(super) struct Described;
+
 /// `POST customer-images/upload/{customerId}`: an image as `multipart/form-data`.
+#[utoipa::path(
+    post, path = "/customer-images/upload/{customerId}", operation_id = "uploadForm", tag = "Uploads",
+    summary = "Upload an image by a form",
+    description = "Its name is that of the file in the form, and `fileName` the one to show, where that is another. \
+        What the bytes are decides, whatever the request says of them. An image of the same name is replaced, unless \
+        the settings or a condition say otherwise.",
+    params(("customerId" = CustomerId, Path), WriteConditions),
+    request_body(content = Form, content_type = "multipart/form-data"),
+    responses(Stored, UploadRefused),
+)]
 pub async fn upload_form(
     request: HttpRequest,
     tenant: Tenant,
@@ -53,6 +70,14 @@ pub async fn upload_form(
 }
 
 /// `PUT customer-images/upload/{customerId}/{fileName}`: an image as the body, for `curl -T`.
+#[utoipa::path(
+    put, path = "/customer-images/upload/{customerId}/{fileName}", operation_id = "uploadRaw", tag = "Uploads",
+    summary = "Upload an image as the body",
+    description = "The same by one request whose body is the image, such as `curl -T image.jpg` sends.",
+    params(("customerId" = CustomerId, Path), ("fileName" = FileName, Path), WriteConditions),
+    request_body(content = inline(crate::openapi::Bytes), content_type = "application/octet-stream"),
+    responses(Stored, UploadRefused),
+)]
 pub async fn upload_raw(
     request: HttpRequest,
     tenant: Tenant,
@@ -75,13 +100,29 @@ pub async fn upload_raw(
     Ok(created(&stored?))
 }
 
-/// `OPTIONS` of what a link leads to, which pages may use: a preflight, or nothing.
-pub async fn preflight(
+/// `OPTIONS` of what a link for reading leads to, which pages may use: a preflight, or nothing.
+pub async fn preflight_to_read(
     request: HttpRequest,
     cors: Option<web::Data<Cors>>,
 ) -> Result<HttpResponse, Problem> {
+    preflight(&request, cors, "GET, HEAD")
+}
+
+/// The same of a link for sending.
+pub async fn preflight_to_put(
+    request: HttpRequest,
+    cors: Option<web::Data<Cors>>,
+) -> Result<HttpResponse, Problem> {
+    preflight(&request, cors, "PUT")
+}
+
+fn preflight(
+    request: &HttpRequest,
+    cors: Option<web::Data<Cors>>,
+    methods: &'static str,
+) -> Result<HttpResponse, Problem> {
     let answer = cors.and_then(|cors| cors.preflight(request.head()));
-    answer.ok_or_else(|| Problem::new(Kind::MethodNotAllowed).allow("GET, HEAD, PUT"))
+    answer.ok_or_else(|| Problem::new(Kind::MethodNotAllowed).allow(methods))
 }
 
 /// Any other method on an upload's path.
@@ -195,15 +236,18 @@ pub(super) fn broken(error: Error) -> Problem {
     }
 }
 
+/// The answer to an upload.
+#[derive(Serialize, ToSchema)]
+#[schema(as = UploadedImage)]
+pub(super) struct Created<'a> {
+    #[schema(example = "Image uploaded successfully")]
+    message: &'static str,
+    #[serde(flatten)]
+    record: Record<'a>,
+}
+
 /// The answer to whoever has stored this image.
 pub(super) fn created(image: &Image) -> HttpResponse {
-    /// The answer to an upload.
-    #[derive(Serialize)]
-    struct Created<'a> {
-        message: &'static str,
-        #[serde(flatten)]
-        record: Record<'a>,
-    }
     let etag = validators(image).etag_value();
     HttpResponse::Created()
         .insert_header((ETAG, etag))

@@ -6,6 +6,7 @@
 pub mod adopt;
 mod body;
 mod commit;
+mod described;
 mod direct;
 mod error;
 mod events;
@@ -25,6 +26,10 @@ mod upload;
 pub mod webhooks;
 
 use actix_web::web;
+use utoipa::{
+    OpenApi as _,
+    openapi::{OpenApi, Tag},
+};
 
 pub use direct::DirectUploads;
 pub use error::Error;
@@ -68,6 +73,48 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(events::routes)
         .configure(webhooks::routes)
         .configure(images::routes);
+}
+
+/// What the parts of the module are called in its description, and what they are for.
+const TAGS: &[(&str, &str)] = &[
+    ("Uploads", "An image in one request."),
+    (
+        "Direct uploads",
+        "The client sends the bytes to the store itself, by requests that are signed for it.",
+    ),
+    ("Resumable uploads", "In as many requests as it takes, by [tus](https://tus.io) 1.0.0."),
+    ("Images", "What is kept: records, bytes, links to them, and what they come to."),
+    ("Events", "What happens to the tenant's images, as it happens."),
+    ("Webhooks", "The same sent to URLs of the tenant's, signed, and again until it is taken."),
+];
+
+/// The description of the module's resources, without what stands in front of them.
+pub fn openapi() -> OpenApi {
+    let mut api = handlers::Described::openapi();
+    api.merge(direct::Described::openapi());
+    api.merge(tus::openapi());
+    api.merge(images::Described::openapi());
+    api.merge(events::Described::openapi());
+    api.merge(webhooks::openapi());
+    let tag = |(name, description): &(&str, &str)| {
+        let mut tag = Tag::new(*name);
+        tag.description = Some((*description).to_owned());
+        tag
+    };
+    api.tags = Some(TAGS.iter().map(tag).collect());
+    api
+}
+
+/// The description of what links of this process's own lead to.
+pub fn signed_openapi() -> OpenApi {
+    let mut api = images::Signed::openapi();
+    api.merge(direct::Signed::openapi());
+    api.merge(steps::Signed::openapi());
+    let mut tag = Tag::new("Links");
+    tag.description =
+        Some("Links that this process has given out: who holds one needs nothing else.".to_owned());
+    api.tags = Some(vec![tag]);
+    api
 }
 
 /// Adds what links of this process's own lead to, outside of any service: the links are the credential.

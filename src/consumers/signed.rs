@@ -10,6 +10,7 @@ use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 use serde::{Serialize, Serializer};
 use tokio::sync::OnceCell;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{error::Error, records::Records};
@@ -52,13 +53,15 @@ impl Permit<'_> {
 }
 
 /// A link as it is told, whoever signed it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Link {
     /// A whole URL.
+    #[schema(format = "uri")]
     pub url: String,
     /// Until when it is good.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = String, format = DateTime)]
     pub expires_at: SystemTime,
 }
 

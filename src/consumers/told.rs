@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -11,20 +12,25 @@ use super::{
 };
 
 /// An event as it is told: as Standard Webhooks asks, with its id and its tenant.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Event)]
 pub struct Told<'a> {
+    #[schema(format = Uuid)]
     id: String,
     #[serde(rename = "type")]
+    #[schema(example = "image.created")]
     kind: &'static str,
+    #[schema(format = DateTime)]
     timestamp: String,
     tenant_id: &'a str,
     data: Data<'a>,
 }
 
 /// The image that an event is of.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = EventData)]
 enum Data<'a> {
     /// Its record.
     There(WholeRecord<'a>),

@@ -8,6 +8,7 @@ mod audit;
 mod auth;
 mod checks;
 mod client;
+mod described;
 mod error;
 mod headers;
 pub mod metrics;
@@ -34,6 +35,7 @@ pub use admission::Admission;
 pub use audit::Act;
 pub use auth::{ApiKey, AuthMode, AuthSettings, JwtSettings, KeyRecord, KeyStore};
 pub use checks::Checks;
+pub use described::openapi;
 pub use rate_limit::{Rate, RateLimitSettings};
 pub use registry::{Changes, Registry};
 pub use settings::{CaFile, CircuitSettings, ScopeSettings, ServiceSettings, ServicesSettings};
@@ -71,6 +73,8 @@ pub struct Module {
     /// The scope that a path asks for in place of those that are set for the service, if it does. The path is
     /// percent-decoded once, as actix-web does, and begins behind the service's name and a slash.
     pub scope: fn(&str) -> Option<&'static str>,
+    /// The description of its resources, without what the gateway adds.
+    pub openapi: fn() -> utoipa::openapi::OpenApi,
 }
 
 /// The peers that are believed about whom they speak for.

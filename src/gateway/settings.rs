@@ -91,6 +91,11 @@ pub struct ScopeSettings {
 }
 
 impl ScopeSettings {
+    /// What modules ask for, unless it is set otherwise.
+    pub(super) fn of_modules() -> Self {
+        Self { read: "images:read".to_owned(), write: "images:write".to_owned() }
+    }
+
     /// What reading needs, and all else.
     pub fn parse(&self) -> (Scopes, Scopes) {
         (Scopes::parse(&self.read), Scopes::parse(&self.write))
@@ -158,10 +163,7 @@ impl ServicesSettings {
         for (name, service) in &mut self.0 {
             if service.module.is_some() || modules.contains(&name.as_str()) {
                 service.tenant_required = true;
-                service.required_scopes.get_or_insert_with(|| ScopeSettings {
-                    read: "images:read".to_owned(),
-                    write: "images:write".to_owned(),
-                });
+                service.required_scopes.get_or_insert_with(ScopeSettings::of_modules);
             }
         }
     }

@@ -46,6 +46,11 @@ const fn public(route: &'static str, request: fn(&str) -> Request) -> Entry {
     Entry { route, access: Access::Public, request, right: 200, stranger: 200 }
 }
 
+/// A route that the listener of operations has, and not this one.
+const fn elsewhere(route: &'static str, request: fn(&str) -> Request) -> Entry {
+    Entry { route, access: Access::Public, request, right: 404, stranger: 404 }
+}
+
 /// A route for whoever holds a link to it, which nobody does here.
 const fn linked(route: &'static str, request: fn(&str) -> Request) -> Entry {
     Entry { route, access: Access::Public, request, right: 403, stranger: 403 }
@@ -72,16 +77,17 @@ const fn of_image(
 
 const ENTRIES: &[Entry] = &[
     public("GET /healthz", |_| Request::get("/healthz")),
+    public("HEAD /healthz", |_| Request::new("HEAD", "/healthz")),
     public("GET /readyz", |_| Request::get("/readyz")),
-    // On the listener of operations only.
-    Entry {
-        route: "GET /metrics",
-        access: Access::Public,
-        request: |_| Request::get("/metrics"),
-        right: 404,
-        stranger: 404,
-    },
+    elsewhere("GET /metrics", |_| Request::get("/metrics")),
+    elsewhere("HEAD /metrics", |_| Request::new("HEAD", "/metrics")),
+    public("HEAD /readyz", |_| Request::new("HEAD", "/readyz")),
+    public("GET /openapi.json", |_| Request::get("/openapi.json")),
+    public("HEAD /openapi.json", |_| Request::new("HEAD", "/openapi.json")),
+    public("GET /docs", |_| Request::get("/docs")),
+    public("HEAD /docs", |_| Request::new("HEAD", "/docs")),
     public("GET /problems/{slug}", |_| Request::get("/problems/forbidden")),
+    public("HEAD /problems/{slug}", |_| Request::new("HEAD", "/problems/forbidden")),
     entry("POST /customer-images/upload/{customerId}", WRITE, |_| form("b.gif"), 201),
     entry("PUT /customer-images/upload/{customerId}/{fileName}", WRITE, |_| raw(), 201),
     entry("GET /customer-images/usage", READ, |_| Request::get(&at("usage")), 200),
@@ -286,7 +292,7 @@ fn routes(text: &str) -> Vec<String> {
             }
         }
         if rest.contains(", read()") {
-            methods.insert("GET".to_owned());
+            methods.extend(["GET", "HEAD"].map(str::to_owned));
         }
         assert!(!methods.is_empty(), "{pattern} has no method that this test knows");
         found.extend(methods.into_iter().map(|method| format!("{method} {scope}{pattern}")));
@@ -294,11 +300,18 @@ fn routes(text: &str) -> Vec<String> {
     found
 }
 
-fn all_routes(folder: &Path, found: &mut BTreeSet<String>) {
+/// The routes of all sources, each as its method and pattern.
+pub(crate) fn all_routes() -> BTreeSet<String> {
+    let mut routes = BTreeSet::new();
+    routes_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut routes);
+    routes
+}
+
+fn routes_below(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            all_routes(&path, found);
+            routes_below(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             found.extend(routes(&std::fs::read_to_string(&path).unwrap()));
         }
@@ -307,8 +320,7 @@ fn all_routes(folder: &Path, found: &mut BTreeSet<String>) {
 
 #[test]
 fn every_route_has_an_entry() {
-    let mut routes = BTreeSet::new();
-    all_routes(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut routes);
+    let routes = all_routes();
     let entries: BTreeSet<_> = ENTRIES.iter().map(|entry| entry.route.to_owned()).collect();
     assert_eq!(routes, entries, "tests/auth/matrix.rs needs an entry for each route, and no other");
 }
@@ -406,5 +418,5 @@ fn routes_are_found_where_they_are_made() {
         web::resource("/b").route(web::route().guard(guard::Any(guard::Get()).or(guard::Head())).to(h)),
         .service(resource("/c", read().to(h)))
     "#;
-    assert_eq!(routes(text), ["POST /a/{x}", "GET /b", "HEAD /b", "GET /c"]);
+    assert_eq!(routes(text), ["POST /a/{x}", "GET /b", "HEAD /b", "GET /c", "HEAD /c"]);
 }

@@ -5,7 +5,7 @@ mod credentials;
 mod expect;
 mod jose;
 mod jwks;
-mod matrix;
+pub(crate) mod matrix;
 mod scopes;
 mod separate;
 mod suspension;

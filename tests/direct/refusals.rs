@@ -33,7 +33,9 @@ async fn a_wrong_request_says_what_is_wrong() {
         assert_problem(&open(&app, &asked).await, problem);
     }
     let post = |body: &str| ask("POST", "42").header("Content-Type", "application/json").body(body);
-    for body in ["", "[]", "{", "\"a\"", &format!("\"{}\"", "a".repeat(20_000))] {
+    // The members' values in their order are no object.
+    let values = r#"["a.jpg", "image/jpeg", 5000, null, null, false]"#;
+    for body in ["", "[]", values, "{", "\"a\"", &format!("\"{}\"", "a".repeat(20_000))] {
         assert_problem(&post(body).send(app.addr).await, "upload-invalid");
     }
     let other = ask("POST", "42").header("Content-Type", "text/plain").body(good.to_string());

@@ -27,7 +27,7 @@ const NPM: Files = files![
     "uppy6/index.js"
 ];
 const PIP: Files = files!["requirements.txt"];
-const NODE: Files = files!["browser.mjs", "page.mjs", "tus.mjs"];
+const NODE: Files = files!["browser.mjs", "docs.mjs", "page.mjs", "tus.mjs"];
 const PYTHON: Files = files!["tus.py", "verify.py"];
 /// What checks files for Kubernetes and compose.
 const CHECKERS: Files = &[("requirements.txt", include_str!("../deploy/requirements.txt"))];
@@ -37,6 +37,9 @@ const VERIFIER_NPM: Files = &[
     ("package-lock.json", include_str!("../clients/webhooks/package-lock.json")),
 ];
 const VERIFIER: Files = files!["verify.mjs"];
+
+/// What reads the API's description.
+const OPENAPI_PIP: Files = &[("requirements.txt", include_str!("../openapi/requirements.txt"))];
 
 /// A running script; it ends when it is dropped, or with the test process.
 pub struct Script {
@@ -84,6 +87,12 @@ impl Script {
         Self::node("browser.mjs")
     }
 
+    /// Starts a Chromium that opens pages and tells what it saw.
+    pub fn docs() -> Self {
+        debian::need("chromium", || Path::new("/usr/bin/chromium").exists());
+        Self::node("docs.mjs")
+    }
+
     fn start(command: &mut Command) -> Self {
         command.env("NO_PROXY", "*").stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the tests need node and npm, and python3");
@@ -121,6 +130,13 @@ impl Drop for Script {
         }
         let _ = self.child.wait();
     }
+}
+
+/// A program in Python that reads the API's description, by its module.
+pub fn openapi_tool(module: &str) -> Command {
+    let mut python = Command::new(made("openapi", OPENAPI_PIP, pip_install).join("bin/python"));
+    python.args(["-m", module]);
+    python
 }
 
 /// A Python that has the packages.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::DirectUploads;
@@ -19,29 +20,43 @@ use crate::{
     storage::{ErrorKind, Presigner, PutTerms, StoredPart},
 };
 
-/// The answer.
-#[derive(Debug, Default, Serialize)]
+/// How a direct upload goes on: by one request, a form or parts; or the image that it has become.
+#[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = DirectUpload)]
 pub struct Answer {
+    #[schema(format = Uuid)]
     upload_id: String,
+    /// `PUT`, or `POST` for a form.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "PUT")]
     method: Option<&'static str>,
+    /// Where the bytes go.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = "uri")]
     url: Option<String>,
+    /// Fields that each request must have: they are signed, too.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     headers: Option<BTreeMap<String, String>>,
+    /// The hidden inputs of a form; the file comes last, as `file`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     fields: Option<BTreeMap<String, String>>,
+    /// One request each, of a large file.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     parts: Option<Vec<Part>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime)]
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, value_type = Option<WholeRecord<'static>>)]
     image: Option<serde_json::Value>,
 }
 
 /// One request of an upload in parts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Part {
     number: u32,
     url: String,

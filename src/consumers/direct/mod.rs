@@ -17,6 +17,7 @@ use std::{
 };
 
 use actix_web::{http::Method, web};
+use utoipa::OpenApi;
 use uuid::Uuid;
 
 pub use answer::Answer;
@@ -73,10 +74,20 @@ pub fn signed_routes(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/signed/{tenant}/uploads/{id}")
             .route(web::put().to(handlers::put))
-            .route(web::method(Method::OPTIONS).to(crate::consumers::handlers::preflight))
+            .route(web::method(Method::OPTIONS).to(crate::consumers::handlers::preflight_to_put))
             .default_service(web::to(crate::consumers::handlers::only_put)),
     );
 }
+
+/// The resources' description.
+#[derive(OpenApi)]
+#[openapi(paths(handlers::open, handlers::show, handlers::complete, handlers::cancel))]
+pub(super) struct Described;
+
+/// The description of what has a link of this process's own.
+#[derive(OpenApi)]
+#[openapi(paths(handlers::put))]
+pub(super) struct Signed;
 
 impl DirectUploads {
     /// Direct uploads that are kept as `uploads` are. Each has to be finished within `valid_for`.

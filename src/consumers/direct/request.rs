@@ -1,8 +1,10 @@
 //! What a client asks for when it begins a direct upload.
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use crate::consumers::{error::Error, names::FileName};
+use crate::consumers::{error::Error, image::ImageType, names::FileName};
 
 /// An upload as it was asked for.
 pub struct Asked {
@@ -20,24 +22,39 @@ pub struct Asked {
     pub form: bool,
 }
 
+/// A direct upload as a client asks for it.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = NewDirectUpload)]
+pub struct Json {
+    #[schema(value_type = FileName)]
+    file_name: String,
+    #[schema(value_type = ImageType)]
+    content_type: String,
+    /// Bytes.
+    #[schema(minimum = 1, maximum = 5_368_709_120_i64, example = 48213)]
+    size: u64,
+    /// Of the bytes: others are not taken then.
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
+    sha256: Option<String>,
+    /// The name to show, where that is another.
+    #[schema(value_type = Option<FileName>)]
+    display_name: Option<String>,
+    /// Whether the bytes are to be sent by an HTML form, where the store takes those.
+    #[serde(default)]
+    form: bool,
+}
+
 impl Asked {
     /// Reads the request's body.
     ///
     /// # Errors
     /// [`Error::UploadInvalid`], which says what is wrong; [`Error::FileNameInvalid`].
     pub fn parse(json: &[u8]) -> Result<Self, Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Json {
-            file_name: String,
-            content_type: String,
-            size: u64,
-            sha256: Option<String>,
-            display_name: Option<String>,
-            #[serde(default)]
-            form: bool,
-        }
-        let json: Json = serde_json::from_slice(json).map_err(|_| {
+        // An array could be taken for the members' values, in their order.
+        let object = serde_json::from_slice::<Map<_, _>>(json);
+        let json = object.and_then(|object| serde_json::from_value(Value::Object(object)));
+        let json: Json = json.map_err(|_| {
             Error::UploadInvalid(
                 "Send a JSON object with fileName, contentType and size, and sha256, displayName or form where wanted.",
             )

@@ -55,7 +55,8 @@ pub enum ImageType {
 }
 
 impl ImageType {
-    const ALL: [Self; 8] = [
+    /// Every type.
+    pub const ALL: [Self; 8] = [
         Self::Jpeg,
         Self::Png,
         Self::Gif,

@@ -16,6 +16,7 @@ use actix_web::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
@@ -30,32 +31,50 @@ use super::{
 };
 use crate::{
     consumers::{
+        described::{
+            ContentRefused, ContentSent, EraseRefused, ImageRefused, LinkedRefused, ListRefused,
+            QueryRefused, Ranges, ReadConditions, Signature, UsageRefused, WriteConditions,
+        },
         error::Error,
         handlers::{customer, id, linked_tenant},
+        names::CustomerId,
         records::{self, Extent, Image, Usage},
+        signed::Link,
         steps::{Progress, Steps},
     },
     edge::{Labels, PublicBase},
     problem::{Kind, Problem},
     storage::{self, Reading},
-    tenant::{Principal, Tenant},
+    tenant::{Principal, Tenant, TenantId},
 };
 
 /// What may be kept by the client's own cache only.
 const PRIVATE: &str = "private";
 
+/// A page of images.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ImagePage)]
+struct Page<'a> {
+    images: Vec<WholeRecord<'a>>,
+    /// What the next page is asked for with; null on the last one.
+    #[schema(required = true)]
+    next_cursor: Option<String>,
+}
+
 /// `GET customer-images/images`: a page of the tenant's images, newest first.
+#[utoipa::path(
+    method(get, head), path = "/customer-images/images", operation_id = "listImages", tag = "Images",
+    summary = "List images, the newest first",
+    description = "Pages stay right while images come and go. A parameter is sent once, and is not empty.",
+    params(query::Query),
+    responses((status = 200, description = "A page of images.", body = Page<'static>), ListRefused),
+)]
 pub async fn list(
     request: HttpRequest,
     tenant: Tenant,
     images: web::Data<Images>,
 ) -> Result<HttpResponse, Problem> {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Page<'a> {
-        images: Vec<WholeRecord<'a>>,
-        next_cursor: Option<String>,
-    }
     let query = Query::parse(request.query_string())?;
     let listing = images.list(&tenant.0, query).await?;
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, PRIVATE)).json(Page {
@@ -64,21 +83,40 @@ pub async fn list(
     }))
 }
 
+/// The record, how far the steps are, and what has come of them.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProcessedImage)]
+struct Told<'a> {
+    #[serde(flatten)]
+    record: WholeRecord<'a>,
+    #[serde(flatten)]
+    #[schema(value_type = Progress)]
+    progress: Option<Progress>,
+}
+
 /// `GET customer-images/images/{id}`: the record.
+#[utoipa::path(
+    method(get, head), path = "/customer-images/images/{id}", operation_id = "getImage", tag = "Images",
+    summary = "Look an image up",
+    description = "Where steps follow uploads, the record tells how far they are and what has come of them. It is then \
+        answered whole, whatever `If-None-Match` says.",
+    params(("id" = Uuid, Path, description = "The image's id."), ReadConditions),
+    responses(
+        (status = 200, description = "The record.", body = Told<'static>,
+         headers(
+            ("ETag" = String, description = "The content's entity tag."),
+            ("Last-Modified" = String, description = "When the content was stored."),
+         )),
+        (status = 304, description = "The version that the client has is the current one."),
+        ImageRefused,
+    ),
+)]
 pub async fn show(
     request: HttpRequest,
     tenant: Tenant,
     images: web::Data<Images>,
     steps: web::Data<Steps>,
 ) -> Result<HttpResponse, Problem> {
-    /// The record, how far the steps are, and what has come of them.
-    #[derive(Serialize)]
-    struct Told<'a> {
-        #[serde(flatten)]
-        record: WholeRecord<'a>,
-        #[serde(flatten)]
-        progress: Option<Progress>,
-    }
     let image = images.find(&tenant.0, id(&request, 0)?).await?;
     let progress = steps.of(&image).await?;
     let conditions = Conditions::of(request.headers());
@@ -99,6 +137,18 @@ pub async fn show(
 }
 
 /// `GET` or `HEAD customer-images/images/{id}/content`: the bytes.
+#[utoipa::path(
+    method(get, head), path = "/customer-images/images/{id}/content", operation_id = "getContent",
+    tag = "Images",
+    summary = "Read an image",
+    description = "Ranges and conditions hold as RFC 9110 has them. `variant` asks for what a step has made of the image; where that is there in several formats, `Accept` chooses.",
+    params(
+        ("id" = Uuid, Path, description = "The image's id."),
+        ("variant" = Option<String>, Query, nullable = false, description = "The step that made what is wanted."),
+        ReadConditions, Ranges,
+    ),
+    responses(ContentSent, ContentRefused),
+)]
 pub async fn download(
     request: HttpRequest,
     tenant: Tenant,
@@ -126,6 +176,18 @@ pub async fn download(
 }
 
 /// `GET` or `HEAD /signed/{tenant}/images/{id}`: the bytes, for whoever holds the link.
+#[utoipa::path(
+    method(get, head), path = "/signed/{tenant}/images/{id}", operation_id = "getLinkedContent",
+    tag = "Links",
+    summary = "Read an image by a link",
+    description = "The link is the credential. It is asked for at `…/images/{id}/link`.",
+    params(
+        ("tenant" = TenantId, Path),
+        ("id" = Uuid, Path, description = "The image's id."),
+        Signature, ReadConditions, Ranges,
+    ),
+    responses(ContentSent, LinkedRefused),
+)]
 pub async fn download_linked(
     request: HttpRequest,
     images: web::Data<Images>,
@@ -138,6 +200,19 @@ pub async fn download_linked(
 
 /// `GET` or `HEAD /signed/{tenant}/contents/{upload}/{id}`: the bytes that an upload has brought, held
 /// back or not, for the step's service that was given the link.
+#[utoipa::path(
+    method(get, head), path = "/signed/{tenant}/contents/{upload}/{id}", operation_id = "getInspectedContent",
+    tag = "Links",
+    summary = "Read what an upload brought",
+    description = "For the service of a step, which is given the link with what it is asked. An image that is held back is read so, too; one that was replaced is not there any more.",
+    params(
+        ("tenant" = TenantId, Path),
+        ("upload" = Uuid, Path, description = "The upload that brought the content."),
+        ("id" = Uuid, Path, description = "The image's id."),
+        Signature, ReadConditions, Ranges,
+    ),
+    responses(ContentSent, LinkedRefused),
+)]
 pub async fn download_inspected(
     request: HttpRequest,
     images: web::Data<Images>,
@@ -150,6 +225,18 @@ pub async fn download_inspected(
 }
 
 /// `GET customer-images/images/{id}/link`: a link to the bytes, good for a while.
+#[utoipa::path(
+    method(get, head), path = "/customer-images/images/{id}/link", operation_id = "getLink", tag = "Images",
+    summary = "Ask for a link to an image",
+    description = "Whoever has the URL can read the bytes by it until it expires: from the store itself, where it signs \
+        requests.",
+    params(
+        ("id" = Uuid, Path, description = "The image's id."),
+        ("expiresIn" = Option<u32>, Query, nullable = false, minimum = 1, maximum = 604800,
+         description = "Seconds; 300 unless told."),
+    ),
+    responses((status = 200, description = "The link.", body = Link), QueryRefused),
+)]
 pub async fn link(
     request: HttpRequest,
     tenant: Tenant,
@@ -188,23 +275,38 @@ fn content(content: Content) -> HttpResponse {
     }
 }
 
+/// What a tenant has. A limit that does not apply is null.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Usage)]
+struct Sums {
+    bytes: u64,
+    images: u64,
+    #[schema(required = true)]
+    max_bytes: Option<u64>,
+    #[schema(required = true)]
+    max_images: Option<u64>,
+}
+
 /// `GET customer-images/usage`: what the tenant's images come to, and the most that they may.
+#[utoipa::path(
+    method(get, head), path = "/customer-images/usage", operation_id = "getUsage", tag = "Images",
+    summary = "Ask what the tenant has", description = "The sums of its images, and its quota.",
+    responses((status = 200, description = "The sums.", body = Sums), UsageRefused),
+)]
 pub async fn usage(tenant: Tenant, images: web::Data<Images>) -> Result<HttpResponse, Problem> {
-    /// A limit that does not apply is null.
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Told {
-        bytes: u64,
-        images: u64,
-        max_bytes: Option<u64>,
-        max_images: Option<u64>,
-    }
     let Usage { bytes, images, max_bytes, max_images } = images.usage(&tenant.0).await?;
-    let told = Told { bytes, images, max_bytes, max_images };
+    let told = Sums { bytes, images, max_bytes, max_images };
     Ok(HttpResponse::Ok().insert_header((CACHE_CONTROL, PRIVATE)).json(told))
 }
 
 /// `DELETE customer-images/images/{id}`: the object and the record are gone.
+#[utoipa::path(
+    delete, path = "/customer-images/images/{id}", operation_id = "deleteImage", tag = "Images",
+    summary = "Delete an image", description = "The image, its record and what steps have made of it are gone.",
+    params(("id" = Uuid, Path, description = "The image's id."), WriteConditions),
+    responses((status = 204, description = "It is gone."), ImageRefused),
+)]
 pub async fn delete(
     request: HttpRequest,
     tenant: Tenant,
@@ -215,19 +317,29 @@ pub async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// What was there: images, and objects that were no image's.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Erased)]
+struct Gone {
+    images: u64,
+    objects: u64,
+}
+
 /// `DELETE customer-images/customers/{customerId}`: all that is kept of a customer is gone.
+#[utoipa::path(
+    delete, path = "/customer-images/customers/{customerId}", operation_id = "eraseCustomer", tag = "Images",
+    summary = "Erase all of a customer",
+    description = "All images of the customer, what was begun and not finished, and what its events told. If it breaks \
+        off, it can be asked for again.",
+    params(("customerId" = CustomerId, Path)),
+    responses((status = 200, description = "What was there.", body = Gone), EraseRefused),
+)]
 pub async fn erase(
     request: HttpRequest,
     tenant: Tenant,
     principal: Option<Principal>,
     images: web::Data<Images>,
 ) -> Result<HttpResponse, Problem> {
-    /// What was there: images, and objects that were no image's.
-    #[derive(Serialize)]
-    struct Told {
-        images: u64,
-        objects: u64,
-    }
     let customer = customer(&request, 0)?;
     let extent = Extent { tenant: tenant.0, customer: Some(customer.as_str().to_owned()) };
     let labels = request.extensions().get::<Labels>().cloned();
@@ -236,7 +348,7 @@ pub async fn erase(
         request_id: labels.as_ref().map(|labels| labels.request_id().as_str()),
     };
     let Erased { images, objects, .. } = images.erase(&extent, by, &mut |_| {}).await?;
-    Ok(HttpResponse::Ok().json(Told { images, objects }))
+    Ok(HttpResponse::Ok().json(Gone { images, objects }))
 }
 
 /// Any other method on all of a customer.

@@ -16,6 +16,7 @@ mod range;
 pub mod record;
 
 use actix_web::{http::Method, web};
+use utoipa::OpenApi;
 
 pub use access::{Images, check_writing, validators};
 pub use erase::{By, Erased, Survey};
@@ -62,13 +63,31 @@ pub fn routes(config: &mut web::ServiceConfig) {
         );
 }
 
+/// The resources' description.
+#[derive(OpenApi)]
+#[openapi(paths(
+    handlers::list,
+    handlers::show,
+    handlers::delete,
+    handlers::download,
+    handlers::link,
+    handlers::usage,
+    handlers::erase,
+))]
+pub(super) struct Described;
+
+/// The description of what links of this process's own lead to.
+#[derive(OpenApi)]
+#[openapi(paths(handlers::download_linked, handlers::download_inspected))]
+pub(super) struct Signed;
+
 /// Adds the resources that links of this process's own lead to. They expect [`Links`], too.
 pub fn signed_routes(config: &mut web::ServiceConfig) {
     config.service(
         web::resource("/signed/{tenant}/images/{id}")
             .route(web::get().to(handlers::download_linked))
             .route(web::head().to(handlers::download_linked))
-            .route(web::method(Method::OPTIONS).to(crate::consumers::handlers::preflight))
+            .route(web::method(Method::OPTIONS).to(crate::consumers::handlers::preflight_to_read))
             .default_service(web::to(handlers::only_read)),
     );
     config.service(

@@ -7,10 +7,15 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode;
+use utoipa::{
+    IntoParams, PartialSchema as _,
+    openapi::path::{Parameter, ParameterIn},
+};
 use uuid::Uuid;
 
 use crate::{
     consumers::{error::Error, names::CustomerId, records::Position},
+    openapi::{self, CONTROLS, number, parameter, text},
     storage::ObjectKey,
 };
 
@@ -57,6 +62,23 @@ impl Query {
             }
         }
         Ok(Self { customer, stored_name, limit: limit.unwrap_or(USUAL), after })
+    }
+}
+
+impl IntoParams for Query {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let segment = format!(r"[^/\\{CONTROLS}.][^/\\{CONTROLS}]{{0,254}}");
+        let name = text(
+            &format!("^{segment}(/{segment})*$"),
+            "A name that an upload was answered with.",
+            "tenant-abc/customer/12345/image.jpg",
+        );
+        vec![
+            parameter("customerId", CustomerId::schema(), "This customer's images only."),
+            parameter("storedName", name.max_length(Some(1024)), "The image of this name only."),
+            parameter("limit", number(1, Some(200), "50 unless told."), "At most so many."),
+            openapi::cursor(34),
+        ]
     }
 }
 

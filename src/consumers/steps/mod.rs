@@ -18,7 +18,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use actix_web::web;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
+use utoipa::{OpenApi, ToSchema};
 use uuid::Uuid;
 
 pub use call::{CALLS, Caller};
@@ -50,6 +51,11 @@ pub fn signed_routes(config: &mut web::ServiceConfig) {
             .default_service(web::to(super::handlers::only_post)),
     );
 }
+
+/// The description of what services answer at later.
+#[derive(OpenApi)]
+#[openapi(paths(handlers::answer))]
+pub(super) struct Signed;
 
 /// Adds to each change of an image what makes sure that the steps follow it.
 pub struct Follow {
@@ -137,11 +143,38 @@ pub struct Steps {
     offers: BTreeMap<String, Vec<Offer>>,
 }
 
-/// How far each step is with the content that an image has, and what has come of it.
-#[derive(Serialize)]
+/// How far each step is with the content that an image has, and what has come of it. There where there
+/// are steps.
+#[derive(Default, Serialize, ToSchema)]
 pub struct Progress {
-    processing: Map<String, Value>,
-    results: Map<String, Value>,
+    /// How far each step is, by its name.
+    #[schema(required = false)]
+    processing: BTreeMap<String, StepState>,
+    /// What has come of those that are done, by their names.
+    #[schema(required = false)]
+    results: BTreeMap<String, Value>,
+}
+
+/// How far a step is.
+#[derive(Serialize, ToSchema)]
+struct StepState {
+    /// `pending`, `running`, `done`, `failed`, or `skipped` where the step was set up later.
+    #[schema(example = "done")]
+    state: &'static str,
+    /// How often it was tried, while nothing has come of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    attempts: Option<u64>,
+    /// What is wrong with the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    error: Option<String>,
+}
+
+impl StepState {
+    fn of(state: &'static str) -> Self {
+        Self { state, attempts: None, error: None }
+    }
 }
 
 impl Steps {
@@ -181,26 +214,28 @@ impl Steps {
         ids.extend(self.calls.iter().map(|call| job_id(image, Some(&call.name))));
         let jobs = self.jobs.find_all(ids).await.map_err(records::Error::from)?;
         let job = |call| jobs.iter().find(|job| job.id == job_id(image, call));
-        let mut waits = Map::new();
+        let mut progress = Progress::default();
+        let waits = &mut progress.processing;
         for step in &self.own {
             waits.insert(step.name.clone(), waiting(job(None)));
         }
         for call in &self.calls {
             let told = match (job(Some(&call.name)), job(None)) {
                 // It is asked about what comes of the rewriting.
-                (None, Some(_)) if self.strips => json!({ "state": "pending", "attempts": 0 }),
+                (None, Some(_)) if self.strips => {
+                    StepState { attempts: Some(0), ..StepState::of("pending") }
+                }
                 (job, _) => waiting(job),
             };
             waits.insert(call.name.clone(), told);
         }
-        let mut progress = Progress { processing: waits, results: Map::new() };
         for StepResult { step, output, .. } in self.records.results(image).await? {
             let state = match output {
                 Ok(output) => {
                     progress.results.insert(step.clone(), output);
-                    json!({ "state": "done" })
+                    StepState::of("done")
                 }
-                Err(error) => json!({ "state": "failed", "error": error }),
+                Err(error) => StepState { error: Some(error), ..StepState::of("failed") },
             };
             progress.processing.insert(step, state);
         }
@@ -256,10 +291,10 @@ impl Steps {
 }
 
 /// What is told of a step that has not run yet, by its job.
-fn waiting(job: Option<&Listed>) -> Value {
+fn waiting(job: Option<&Listed>) -> StepState {
     match job {
         // It was set up after the image was stored.
-        None => json!({ "state": "skipped" }),
+        None => StepState::of("skipped"),
         Some(job) => {
             let state = match job.state {
                 State::Waiting => "pending",
@@ -267,7 +302,7 @@ fn waiting(job: Option<&Listed>) -> Value {
                 State::Dead => "failed",
             };
             // What went wrong is the operator's to know.
-            json!({ "state": state, "attempts": job.attempts })
+            StepState { attempts: Some(job.attempts), ..StepState::of(state) }
         }
     }
 }

@@ -19,18 +19,24 @@ use uuid::Uuid;
 
 use super::{
     FINISHED, ResumableUploads, Standing,
+    described::{Added, Appending, Begun, Creating, Ended, Overriding, Protocol, Told, Version},
     fields::{self, Checksum},
     terms::Terms,
     writer::{Appended, Piece},
 };
 use crate::{
     consumers::{
+        described::{
+            AppendRefused, CreateRefused, OverriddenRefused, ResumableRefused, WriteConditions,
+        },
         error::Error,
         handlers::{UploadBody, customer, id},
         images::{conditional::Conditions, validators},
+        names::CustomerId,
         records::{Finished, Image},
     },
     edge::PublicBase,
+    openapi::Bytes,
     problem::{Kind, Problem},
     tenant::Tenant,
 };
@@ -42,8 +48,31 @@ const OVERRIDE: &str = "x-http-method-override";
 
 type Data = web::Data<ResumableUploads>;
 
-/// `OPTIONS`: what of the protocol is known here.
+/// `OPTIONS` where uploads begin: what of the protocol is known here.
+#[utoipa::path(
+    options, path = "/customer-images/tus/{customerId}", operation_id = "getProtocol", tag = "Resumable uploads",
+    summary = "Ask what of the protocol is known",
+    description = "The version, the extensions, and the largest upload.",
+    params(("customerId" = String, Path, description = "Any.")),
+    responses(Protocol),
+)]
 pub async fn options(resumable: Data) -> HttpResponse {
+    protocol(&resumable)
+}
+
+/// The same of an upload.
+#[utoipa::path(
+    options, path = "/customer-images/tus/{customerId}/{id}", operation_id = "getProtocolOfUpload", tag = "Resumable uploads",
+    summary = "Ask the same of an upload",
+    description = "The same of an upload.",
+    params(("customerId" = String, Path, description = "Any."), ("id" = String, Path, description = "Any.")),
+    responses(Protocol),
+)]
+pub async fn options_of_upload(resumable: Data) -> HttpResponse {
+    protocol(&resumable)
+}
+
+fn protocol(resumable: &Data) -> HttpResponse {
     HttpResponse::NoContent()
         .insert_header((RESUMABLE, fields::VERSION))
         .insert_header(("tus-version", fields::VERSION))
@@ -54,6 +83,15 @@ pub async fn options(resumable: Data) -> HttpResponse {
 }
 
 /// `POST customer-images/tus/{customerId}`: begins an upload, with its first bytes if they are there.
+#[utoipa::path(
+    post, path = "/customer-images/tus/{customerId}", operation_id = "createUpload", tag = "Resumable uploads",
+    summary = "Begin a resumable upload",
+    description = "tus 1.0.0, with its extensions creation and creation-with-upload: `Upload-Length`, or `Upload-Defer-Length: 1` to \
+        tell it later, and the file's name in `Upload-Metadata`.",
+    params(("customerId" = CustomerId, Path), Version, Creating, WriteConditions),
+    request_body(content = inline(Bytes), content_type = "application/offset+octet-stream"),
+    responses(Begun, CreateRefused),
+)]
 pub async fn create(
     request: HttpRequest,
     tenant: Tenant,
@@ -102,6 +140,13 @@ async fn created(
 }
 
 /// `HEAD customer-images/tus/{customerId}/{uploadId}`: how far it is.
+#[utoipa::path(
+    head, path = "/customer-images/tus/{customerId}/{id}", operation_id = "getUpload", tag = "Resumable uploads",
+    summary = "Ask how far a resumable upload is",
+    description = "What is told to be there is durable.",
+    params(("customerId" = CustomerId, Path), ("id" = Uuid, Path, description = "The upload's id."), Version),
+    responses(Told, ResumableRefused),
+)]
 pub async fn show(
     request: HttpRequest,
     tenant: Tenant,
@@ -140,6 +185,14 @@ async fn shown(
 }
 
 /// `PATCH customer-images/tus/{customerId}/{uploadId}`: more of its bytes.
+#[utoipa::path(
+    patch, path = "/customer-images/tus/{customerId}/{id}", operation_id = "appendToUpload", tag = "Resumable uploads",
+    summary = "Add to a resumable upload",
+    description = "What has come of a request that breaks off is kept. The request that brings the last bytes makes them an image.",
+    params(("customerId" = CustomerId, Path), ("id" = Uuid, Path, description = "The upload's id."), Version, Appending),
+    request_body(content = inline(Bytes), content_type = "application/offset+octet-stream"),
+    responses(Added, AppendRefused),
+)]
 pub async fn append(
     request: HttpRequest,
     tenant: Tenant,
@@ -187,6 +240,13 @@ async fn appended(
 }
 
 /// `DELETE customer-images/tus/{customerId}/{uploadId}`: ends it.
+#[utoipa::path(
+    delete, path = "/customer-images/tus/{customerId}/{id}", operation_id = "terminateUpload", tag = "Resumable uploads",
+    summary = "End a resumable upload",
+    description = "What has come of it is thrown away.",
+    params(("customerId" = CustomerId, Path), ("id" = Uuid, Path, description = "The upload's id."), Version),
+    responses(Ended, ResumableRefused),
+)]
 pub async fn terminate(
     request: HttpRequest,
     tenant: Tenant,
@@ -201,6 +261,14 @@ pub async fn terminate(
 }
 
 /// `POST` with `X-HTTP-Method-Override`, for clients that can send nothing else.
+#[utoipa::path(
+    post, path = "/customer-images/tus/{customerId}/{id}", operation_id = "overrideMethod", tag = "Resumable uploads",
+    summary = "Go on with a resumable upload by POST",
+    description = "For clients that can send no other method: `X-HTTP-Method-Override` tells which is meant.",
+    params(("customerId" = CustomerId, Path), ("id" = Uuid, Path, description = "The upload's id."), Version, Overriding),
+    request_body(content = inline(Bytes), content_type = "application/offset+octet-stream"),
+    responses(Told, Added, OverriddenRefused),
+)]
 pub async fn overridden(
     request: HttpRequest,
     tenant: Tenant,

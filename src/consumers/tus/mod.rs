@@ -6,6 +6,7 @@
 //! writes to an upload; another that comes makes it let go, since a client that comes again has given
 //! up the connection before. What has come of a request that breaks off is kept.
 
+mod described;
 mod fields;
 mod handlers;
 mod seen;
@@ -22,6 +23,8 @@ use actix_web::web;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+pub use described::openapi;
 
 use super::{
     error::Error,
@@ -85,7 +88,9 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::patch().to(handlers::append))
                 .route(web::delete().to(handlers::terminate))
                 .route(web::post().to(handlers::overridden))
-                .route(web::method(actix_web::http::Method::OPTIONS).to(handlers::options))
+                .route(
+                    web::method(actix_web::http::Method::OPTIONS).to(handlers::options_of_upload),
+                )
                 .default_service(web::to(handlers::only_known)),
         );
 }

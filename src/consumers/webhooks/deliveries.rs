@@ -8,6 +8,10 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde::Serialize;
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::path::{Parameter, ParameterIn},
+};
 use uuid::Uuid;
 
 use super::{
@@ -18,6 +22,7 @@ use super::{
 use crate::{
     consumers::{error::Error, records},
     jobs::{self, Listed, NewJob, State},
+    openapi::{self, number, parameter},
     tenant::TenantId,
 };
 
@@ -29,22 +34,30 @@ const USUAL: usize = 50;
 const LAST: &str = "ffffffff-ffff-ffff-ffff-ffffffffffff";
 
 /// A delivery, as it is told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Delivery {
+    #[schema(format = Uuid)]
     id: String,
     #[serde(rename = "type")]
+    #[schema(example = "image.created")]
     kind: String,
-    /// None for a test.
+    /// Null for a test.
+    #[schema(required = true, format = Uuid)]
     event_id: Option<String>,
     /// `pending`, `delivered` or `failed`.
+    #[schema(example = "delivered")]
     state: &'static str,
     attempts: u64,
     /// What the receiver answered at the end.
+    #[schema(required = true)]
     status: Option<u16>,
     /// Why the last attempt failed.
+    #[schema(required = true)]
     error: Option<String>,
+    #[schema(required = true, format = DateTime)]
     next_attempt_at: Option<String>,
+    #[schema(required = true, format = DateTime)]
     ended_at: Option<String>,
 }
 
@@ -53,6 +66,15 @@ pub struct Delivery {
 pub struct Page {
     limit: usize,
     below: String,
+}
+
+impl IntoParams for Page {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![
+            parameter("limit", number(1, Some(200), "50 unless told."), "At most so many."),
+            openapi::cursor(22),
+        ]
+    }
 }
 
 impl Page {

@@ -28,6 +28,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::{join, time::sleep};
 use tokio_util::sync::CancellationToken;
+use utoipa::{
+    OpenApi as _, PartialSchema, ToSchema,
+    openapi::{AllOfBuilder, ObjectBuilder, OpenApi, Ref, RefOr, Schema, Type},
+};
 use uuid::Uuid;
 
 pub use deliver::{Deliverer, IsSuspended};
@@ -93,18 +97,51 @@ pub struct Webhooks {
 }
 
 /// What a client says of a webhook; what it leaves out stays as it is.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = WebhookChange)]
 pub struct Asked {
+    /// Where events are sent: `https://` or `http://`, without user and fragment.
+    #[schema(format = "uri", max_length = 2048, example = "https://example.com/hook")]
     url: Option<String>,
+    #[schema(value_type = Option<Types>)]
     events: Option<Vec<String>>,
+    /// One line of at most 500 bytes; an empty one is none.
+    #[schema(max_length = 500, pattern = r"^[^\x00-\x1f\x7f-\x9f]*$", example = "the shop")]
     description: Option<String>,
+    /// Whether nothing is sent.
     disabled: Option<bool>,
+}
+
+/// The same of a webhook that is to be made: it has a URL, and is not disabled.
+pub struct NewWebhook;
+
+impl PartialSchema for NewWebhook {
+    fn schema() -> RefOr<Schema> {
+        let needed = ObjectBuilder::new()
+            .schema_type(Type::Object)
+            .property("url", ObjectBuilder::new().schema_type(Type::String))
+            .property("disabled", ObjectBuilder::new().enum_values(Some([false])))
+            .required("url");
+        AllOfBuilder::new().item(Ref::from_schema_name(Asked::name())).item(needed).into()
+    }
+}
+
+impl ToSchema for NewWebhook {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Asked::name().into_owned(), Asked::schema()));
+        Asked::schemas(schemas);
+    }
 }
 
 /// Adds the resources. They expect [`Webhooks`] and [`Uploads`](super::Uploads) among the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
     handlers::routes(config);
+}
+
+/// Their description.
+pub(super) fn openapi() -> OpenApi {
+    handlers::Described::openapi()
 }
 
 impl Asked {

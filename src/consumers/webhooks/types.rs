@@ -1,6 +1,11 @@
 //! Which types of events a webhook is told of.
 
-use serde_json::{Value, json};
+use std::borrow::Cow;
+
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{ArrayBuilder, ObjectBuilder, OneOfBuilder, RefOr, Schema, Type},
+};
 
 use crate::consumers::{error::Error, records::Change};
 
@@ -53,7 +58,26 @@ impl Types {
     }
 
     /// As clients see them.
-    pub fn told(&self) -> Value {
-        json!(self.0.split_ascii_whitespace().collect::<Vec<_>>())
+    pub fn told(&self) -> Vec<&str> {
+        self.0.split_ascii_whitespace().collect()
+    }
+}
+
+/// What [`Types::parse`] takes.
+impl PartialSchema for Types {
+    fn schema() -> RefOr<Schema> {
+        let one_of = |names: Vec<&'static str>| {
+            let name = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+            ArrayBuilder::new().items(name).min_items(Some(1))
+        };
+        let some = one_of(Change::ALL.iter().map(|change| change.as_str()).collect());
+        let types = OneOfBuilder::new().item(some).item(one_of(vec![ALL]).max_items(Some(1)));
+        types.description(Some("Types of events, or `*` alone for all, those to come too.")).into()
+    }
+}
+
+impl ToSchema for Types {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("EventTypes")
     }
 }
