@@ -83,6 +83,7 @@ enum Command {
     #[command(subcommand)]
     Jobs(jobs::Command),
     /// Print the description of the HTTP API (OpenAPI 3.1), as /openapi.json answers it
+    #[command(after_help = OPENAPI)]
     Openapi,
     /// Ask the running server whether it is ready: exit status 0 if so, 1 if not
     #[command(after_help = HEALTHCHECK)]
@@ -102,6 +103,10 @@ const MIGRATE: &str = "\
 Examples:
   gatehouse migrate                             before the servers of a new version start
   gatehouse --settings prod.toml migrate";
+
+const OPENAPI: &str = "\
+Examples:
+  gatehouse openapi                          for what makes clients of it; no server has to run";
 
 const HEALTHCHECK: &str = "\
 Examples:
