@@ -34,7 +34,9 @@ impl Cluster {
             .set("STORAGE__S3__PRESIGN__ENDPOINT_URL", &endpoint)
             .set("RATE_LIMITS__REDIS_URL", &redis.url())
             .set("SERVER__TRUSTED_PROXIES", "127.0.0.1/32")
-            .set("SERVER__DRAIN_DELAY", "2s");
+            .set("SERVER__DRAIN_DELAY", "2s")
+            // The three are on one machine here.
+            .operations();
         let builder = change(builder);
         // Addresses that nobody else takes while a replica is away.
         let network = format!("127.{}.{}", fastrand::u8(1..), fastrand::u8(..));

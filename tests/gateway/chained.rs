@@ -119,7 +119,7 @@ async fn the_listener_of_consumers_serves_only_them_by_the_same_rules() {
     assert_problem(&dots.send(addr).await, "path-invalid");
     assert_problem(&customer.send(addr).await, "customer-invalid");
     for elsewhere in
-        [upload::path("42"), "/docs".to_owned(), "/customer-images/upload/42".to_owned()]
+        [upload::path("42"), "/elsewhere".to_owned(), "/customer-images/upload/42".to_owned()]
     {
         let response = form.post(&elsewhere).tenant("acme").send(addr).await;
         assert_eq!(response.status, 404, "{elsewhere}: {}", response.text());
