@@ -134,7 +134,7 @@ impl Application {
     /// merely down does not stop the start.
     pub async fn build(settings: Settings) -> Result<Self, Error> {
         announce_mode(&settings.auth);
-        metrics::register();
+        metrics::register(&settings);
         let listener = bind("server.listen", settings.server.listen)?;
         let consumers_listener = settings
             .consumers

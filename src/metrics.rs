@@ -5,6 +5,8 @@
 //! program name; a tenant, a customer, a path or an id is never one. Names are OpenTelemetry's where it has
 //! one for what is measured; `docs/operations/metrics.md` lists them all.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use prometheus::{HistogramOpts, Opts, TextEncoder, core::Collector};
 pub use prometheus::{
     HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TEXT_FORMAT as MEDIA_TYPE,
@@ -62,6 +64,18 @@ fn registered<C: Collector + Clone + 'static>(made: prometheus::Result<C>) -> C 
     let metric = made.expect("the name and the labels of a metric");
     prometheus::register(Box::new(metric.clone())).expect("a metric of its own name");
     metric
+}
+
+static TOLD: AtomicBool = AtomicBool::new(false);
+
+/// Whether metrics are told anywhere. What costs each request something is counted only then.
+pub fn are_told() -> bool {
+    TOLD.load(Ordering::Relaxed)
+}
+
+/// From now on they are.
+pub fn tell() {
+    TOLD.store(true, Ordering::Relaxed);
 }
 
 /// All metrics, in Prometheus' text format, [`MEDIA_TYPE`].

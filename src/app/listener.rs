@@ -135,7 +135,7 @@ pub(super) fn serve_operations(
             .configure(operations::metrics_routes)
             .default_service(web::to(operations::not_found));
         let app = map_config(app.into_factory(), |_| AppConfig::default()).map(HttpResponse::from);
-        let edge = Edge::new(TaskTracker::new(), None, Leaving::default());
+        let edge = Edge::new(TaskTracker::new(), None, Leaving::default()).unmeasured();
         HttpService::build()
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(OPERATIONS_HEAD)

@@ -25,7 +25,9 @@ static OPERATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
 /// Makes them, so that they are told from the start.
 pub(super) fn register() {
     for operation in ["write", "finish", "read", "delete"] {
-        OPERATIONS.with_label_values(&[operation, OK]);
+        for outcome in [OK, "unavailable", "internal"] {
+            OPERATIONS.with_label_values(&[operation, outcome]);
+        }
     }
 }
 

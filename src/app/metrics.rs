@@ -18,14 +18,16 @@ use crate::{
     jobs::{self, Jobs},
     metrics::{IntGauge, IntGaugeVec, count, gauge, height},
     operations::Look,
+    settings::Settings,
     storage::Budget,
     telemetry,
 };
 
 /// How often the database is asked what there is.
 const ASK_EVERY: Duration = Duration::from_secs(15);
-/// And it rests this many times as long as the answer took.
+/// It rests this many times as long as the answers took, where they took long, but no longer than so.
 const REST: u32 = 20;
+const LONGEST_REST: Duration = Duration::from_secs(300);
 
 static BUILD: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     gauge("gatehouse_build_info", "Always 1; the version that runs is the label.", &["version"])
@@ -42,20 +44,31 @@ static MEMORY: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     )
 });
 
+static AGE: LazyLock<IntGauge> = LazyLock::new(|| {
+    height(
+        "gatehouse_database_gauges_age_seconds",
+        "How old those metrics are that tell what is in the database.",
+    )
+});
+
 static WAITING: LazyLock<IntGauge> = LazyLock::new(|| {
     height("gatehouse_upload_memory_waiting", "Uploads that wait for a part of that budget.")
 });
 
-/// Makes all modules' metrics.
-pub(super) fn register() {
+/// Makes all modules' metrics, if they are told at all.
+pub(super) fn register(settings: &Settings) {
+    if settings.operations.listen.is_none() {
+        return;
+    }
+    crate::metrics::tell();
     BUILD.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
-    for metric in [&CONNECTIONS, &WAITING] {
+    for metric in [&AGE, &CONNECTIONS, &WAITING] {
         LazyLock::force(metric);
     }
     measured::register();
     consumers::metrics::register();
     database::metrics::register();
-    edge::metrics::register();
+    edge::metrics::register(settings.services.0.keys().map(String::as_str));
     gateway::metrics::register();
     jobs::metrics::register();
     telemetry::register_metrics();
@@ -92,15 +105,19 @@ impl Watched {
 /// Sets the metrics of what the database has, again and again until `end`. While it cannot be asked they
 /// stay as they are.
 pub(super) async fn ask(records: Records, jobs: Jobs, end: CancellationToken) {
+    let mut answered = Instant::now();
     loop {
         let began = Instant::now();
-        if let Ok(there_is) = records.overview().await {
-            consumers::metrics::tell(&there_is);
-        }
-        if let Ok(counts) = jobs.counts().await {
-            jobs::metrics::tell(&counts);
-        }
-        let pause = ASK_EVERY.max(began.elapsed() * REST);
+        let pause = match (records.overview().await, jobs.counts().await) {
+            (Ok(there_is), Ok(counts)) => {
+                consumers::metrics::tell(&there_is);
+                jobs::metrics::tell(&counts);
+                answered = Instant::now();
+                ASK_EVERY.max((began.elapsed() * REST).min(LONGEST_REST))
+            }
+            _ => ASK_EVERY,
+        };
+        AGE.set(count(answered.elapsed().as_secs()));
         if end.run_until_cancelled(sleep(pause)).await.is_none() {
             return;
         }

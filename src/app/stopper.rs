@@ -51,10 +51,10 @@ impl Stopper {
         self.shared.readiness.stop();
         self.shared.ends.leaving.begin();
         tokio::time::sleep(self.drain_delay).await;
-        let deadline = Instant::now() + self.timeout;
         self.stop_accepting().await;
         // A connection that was just accepted is for a request, which may still be on its way.
         tokio::time::sleep(FIRST_REQUEST.min(self.drain_delay)).await;
+        let deadline = Instant::now() + self.timeout;
         self.shared.ends.draining.cancel();
         self.shared.ends.work.close();
         self.shared.connections.close();

@@ -130,6 +130,13 @@ impl Coming {
     }
 }
 
+/// A request of an upload that takes more than one has come to this; what is no end of it is not counted.
+pub(super) fn went_on(method: Method, outcome: Result<&Image, &Error>) {
+    if outcome.is_ok() || outcome.is_err_and(Error::is_of_the_bytes) {
+        Coming::begin(method).ended(outcome);
+    }
+}
+
 impl Drop for Coming {
     fn drop(&mut self) {
         UPLOADS.with_label_values(&[self.method.name(), self.outcome]).inc();

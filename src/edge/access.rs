@@ -133,7 +133,8 @@ pub(super) struct Access {
     /// The response's body could not be had to its end.
     pub(super) broken: bool,
     pub(super) problem: Option<(Kind, Option<&'static str>)>,
-    _active: Active,
+    /// Where metrics count it.
+    pub(super) active: Option<Active>,
     pub(super) work: Option<TaskTrackerToken>,
     pub(super) exchange: Option<Exchange>,
     pub(super) span: Span,
@@ -158,7 +159,7 @@ impl Access {
             complete: false,
             broken: false,
             problem: None,
-            _active: Active::begin(),
+            active: None,
             work: None,
             exchange: None,
             span: Span::none(),
@@ -226,7 +227,7 @@ impl Drop for Access {
         }
         let (labels, duration) = (self.labels.values(), self.started.elapsed());
         let sent = labels.sent.unwrap_or(self.sent);
-        Ended {
+        let ended = Ended {
             service: labels.service.as_deref().unwrap_or_default(),
             method: &self.method,
             status: self.status,
@@ -235,8 +236,10 @@ impl Drop for Access {
             sent,
             complete: self.complete,
             duration,
+        };
+        if let Some(active) = self.active.take() {
+            active.end(&ended);
         }
-        .count();
         if !access::enabled() {
             return;
         }

@@ -4,7 +4,10 @@ use std::{sync::LazyLock, time::Duration};
 
 use actix_web::http::{Method, StatusCode};
 
-use crate::metrics::{HistogramVec, IntCounterVec, IntGauge, counter, durations, height};
+use crate::{
+    metrics::{HistogramVec, IntCounterVec, IntGauge, are_told, counter, durations, height},
+    problem::Kind,
+};
 
 static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
     durations(
@@ -45,8 +48,14 @@ static PROBLEMS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 
-/// Makes them all, so that they are told from the start.
-pub fn register() {
+/// Makes them all, so that they are told from the start, for these services.
+pub fn register<'a>(services: impl Iterator<Item = &'a str>) {
+    // An alert on an increase cannot see one from nothing to 1.
+    for service in services.chain([""]) {
+        for problem in [Kind::Internal, Kind::StorageUnavailable, Kind::Overloaded] {
+            PROBLEMS.with_label_values(&[service, problem.slug(), ""]);
+        }
+    }
     LazyLock::force(&ACTIVE);
     for metric in [&RECEIVED, &SENT, &CUT, &PROBLEMS] {
         LazyLock::force(metric);
@@ -70,8 +79,7 @@ pub(super) struct Ended<'a> {
 }
 
 impl Ended<'_> {
-    /// Counts it.
-    pub(super) fn count(&self) {
+    fn count(&self) {
         let service = self.service;
         let labels = [service, method(self.method), class(self.status)];
         DURATIONS.with_label_values(&labels).observe(self.duration.as_secs_f64());
@@ -95,9 +103,17 @@ impl Ended<'_> {
 pub(super) struct Active(());
 
 impl Active {
-    pub(super) fn begin() -> Self {
-        ACTIVE.inc();
-        Self(())
+    /// None where nobody asks for metrics.
+    pub(super) fn begin() -> Option<Self> {
+        are_told().then(|| {
+            ACTIVE.inc();
+            Self(())
+        })
+    }
+
+    /// It has ended so.
+    pub(super) fn end(self, ended: &Ended<'_>) {
+        ended.count();
     }
 }
 

@@ -43,6 +43,7 @@ pub use self::{
 use self::{
     access::{Access, CountedBody},
     cors::Sharing,
+    metrics::Active,
 };
 use crate::{
     connection::Exchange,
@@ -75,13 +76,20 @@ pub struct Edge {
     work: TaskTracker,
     cors: Option<Arc<Cors>>,
     leaving: Leaving,
+    measured: bool,
 }
 
 impl Edge {
     /// Every request counts as one of `work` until its response has been sent or given up.
     /// Answers are shared with pages of other origins by the rules of `cors`, if there are any.
     pub fn new(work: TaskTracker, cors: Option<Arc<Cors>>, leaving: Leaving) -> Self {
-        Self { work, cors, leaving }
+        Self { work, cors, leaving, measured: true }
+    }
+
+    /// The same for a listener whose requests are no clients': metrics do not count them.
+    #[must_use]
+    pub fn unmeasured(self) -> Self {
+        Self { measured: false, ..self }
     }
 }
 
@@ -97,8 +105,8 @@ where
     type Future = Ready<Result<Self::Transform, ()>>;
 
     fn new_transform(&self, service: S) -> Self::Future {
-        let Self { work, cors, leaving } = self.clone();
-        ready(Ok(EdgeService { service, work, cors, leaving }))
+        let Self { work, cors, leaving, measured } = self.clone();
+        ready(Ok(EdgeService { service, work, cors, leaving, measured }))
     }
 }
 
@@ -109,6 +117,7 @@ pub struct EdgeService<S> {
     work: TaskTracker,
     cors: Option<Arc<Cors>>,
     leaving: Leaving,
+    measured: bool,
 }
 
 impl<S, B> Service<Request> for EdgeService<S>
@@ -126,10 +135,10 @@ where
         let labels = Labels::of(request.headers());
         let mut access = Access::of(request.head(), labels, self.cors.as_ref());
         access.work = Some(self.work.token());
+        access.active = self.measured.then(Active::begin).flatten();
         access.exchange = Exchange::begin(&mut request);
         access.span = span::begin(request.method(), &access.labels);
-        // Asked to switch protocols, actix says that it does whatever the answer is.
-        let closes = request.head().upgrade() || self.leaving.has_begun();
+        let asks_for_upgrade = request.head().upgrade();
         request.extensions_mut().insert(access.labels.clone());
         let inner = if *request.method() == Method::CONNECT {
             let problem = Problem::new(Kind::MethodNotAllowed).allow(METHODS);
@@ -142,7 +151,8 @@ where
                 Err(panic) => Inner::Refused { error: Some(panicked(&*panic)) },
             }
         };
-        EdgeFuture { inner, access: Some(access), closes }
+        let leaving = self.leaving.clone();
+        EdgeFuture { inner, access: Some(access), asks_for_upgrade, leaving }
     }
 }
 
@@ -152,8 +162,8 @@ pin_project! {
         #[pin]
         inner: Inner<F>,
         access: Option<Access>,
-        // Whether the answer ends the connection, unless that becomes a tunnel.
-        closes: bool,
+        asks_for_upgrade: bool,
+        leaving: Leaving,
     }
 }
 
@@ -192,7 +202,9 @@ where
             },
         };
         let Some(access) = this.access.take() else { return Poll::Pending };
-        Poll::Ready(Ok(finish(outcome, access, *this.closes)))
+        // Asked to switch protocols, actix says that it does whatever the answer is.
+        let closes = *this.asks_for_upgrade || this.leaving.has_begun();
+        Poll::Ready(Ok(finish(outcome, access, closes)))
     }
 }
 
@@ -244,6 +256,7 @@ pub fn refuse(
     cors: Option<&Arc<Cors>>,
 ) -> HttpResponse {
     let mut access = Access::of(head, labels, cors);
+    access.active = Active::begin();
     let error = Error::from(problem);
     let mut response = access.render(&error);
     access.mark(response.headers_mut());

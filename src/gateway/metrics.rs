@@ -9,7 +9,8 @@ use super::{
     rate_limit::Class,
 };
 use crate::metrics::{
-    HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, count, counter, durations, gauge, total,
+    HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, are_told, count, counter, durations,
+    gauge, total,
 };
 
 static CREDENTIALS: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -119,7 +120,7 @@ pub(super) fn tell_instances<'a>(upstreams: impl Iterator<Item = &'a Upstream>) 
     }
 }
 
-/// A request to a remote service. Dropped without an outcome, its client has left.
+/// A request to a remote service, where metrics are told. Dropped without an outcome, its client has left.
 pub(super) struct Asking<'a> {
     service: &'a str,
     began: Instant,
@@ -127,8 +128,8 @@ pub(super) struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn begin(service: &'a str) -> Self {
-        Self { service, began: Instant::now(), outcome: "client-left" }
+    pub(super) fn begin(service: &'a str) -> Option<Self> {
+        are_told().then(|| Self { service, began: Instant::now(), outcome: "client-left" })
     }
 
     /// It was answered with this status.

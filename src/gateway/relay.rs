@@ -74,17 +74,23 @@ impl Relay {
         let answer = match self.client.forward(upstream, &outgoing, payload).await {
             Ok(answer) => answer,
             Err(error) => {
-                asking.failed(&error);
+                if let Some(asking) = asking {
+                    asking.failed(&error);
+                }
                 return Err(error.into());
             }
         };
         match answer {
             Answer::Response(response) => {
-                asking.answered(response.status());
+                if let Some(asking) = asking {
+                    asking.answered(response.status());
+                }
                 Ok(response)
             }
             Answer::Tunnelled(carried) => {
-                asking.answered(StatusCode::SWITCHING_PROTOCOLS);
+                if let Some(asking) = asking {
+                    asking.answered(StatusCode::SWITCHING_PROTOCOLS);
+                }
                 labels.carried(carried.received, carried.sent);
                 // For the access line: the client has had its own, and the connection is over.
                 Ok(HttpResponse::SwitchingProtocols().finish())

@@ -128,7 +128,7 @@ impl Budget {
 
     /// Parts that wait for bytes now.
     pub fn waiting(&self) -> usize {
-        self.lock().queue.len()
+        self.lock().queue.iter().filter(|waiter| !waiter.granted.is_closed()).count()
     }
 
     /// The most bytes that were ever taken at once.

@@ -112,12 +112,15 @@ async fn resumable_and_direct_uploads_are_counted_at_their_end() {
     let completed = complete().send(app.addr).await;
     assert_eq!(completed.status, 201, "{}", completed.text());
     let metrics = Metrics::of(&app).await;
-    for (method, outcome) in
-        [("resumable", "stored"), ("direct", "stored"), ("direct", "upload-conflict")]
-    {
+    // A completion that comes too early is no end.
+    for (method, outcome, count) in [
+        ("resumable", "stored", 1.0),
+        ("direct", "stored", 1.0),
+        ("direct", "upload-conflict", 0.0),
+    ] {
         let sample =
             format!("gatehouse_uploads_total{{method=\"{method}\",outcome=\"{outcome}\"}}");
-        assert_eq!(metrics.value(&sample), 1.0, "{sample}: {}", metrics.text);
+        assert_eq!(metrics.value(&sample), count, "{sample}: {}", metrics.text);
     }
 }
 
@@ -145,7 +148,7 @@ async fn requests_and_problems_are_counted_by_service() {
             "{DURATION}{{http_request_method=\"{method}\",http_response_status_class=\"{class}\",service=\"{service}\"}}"
         )
     };
-    let all = |metrics: &Metrics| metrics.sum(DURATION) >= 5.0;
+    let all = |metrics: &Metrics| metrics.sum(DURATION) == 5.0;
     let metrics = Metrics::until(&app, all).await;
     for (sample, count) in [
         (request("up", "GET", "2xx"), 1.0),
@@ -161,7 +164,7 @@ async fn requests_and_problems_are_counted_by_service() {
         (instance("gatehouse_upstream_up", "up", &upstream.url("")), 1.0),
         (instance("gatehouse_upstream_up", "dead", &dead), 0.0),
         (instance("gatehouse_upstream_failures_total", "dead", &dead), 1.0),
-        ("http_server_active_requests".to_owned(), 1.0),
+        ("http_server_active_requests".to_owned(), 0.0),
     ] {
         assert_eq!(metrics.samples.get(&sample), Some(&count), "{sample}: {}", metrics.text);
     }
@@ -272,7 +275,7 @@ async fn no_label_tells_a_tenant_a_customer_a_name_or_a_path() {
     assert_eq!(other.status, 404);
     let unknown = Request::get("/consumer-api/service/s4711/x").send(app.addr).await;
     assert_eq!(unknown.status, 404);
-    let counted = |metrics: &Metrics| metrics.sum(DURATION) >= 3.0;
+    let counted = |metrics: &Metrics| metrics.sum(DURATION) == 3.0;
     let metrics = Metrics::until(&app, counted).await;
     for told in ["4711", "veryown"] {
         assert!(!metrics.text.contains(told), "{told}: {}", metrics.text);
@@ -291,7 +294,7 @@ async fn metrics_are_told_until_the_end_of_a_stop() {
     app.signal("TERM");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(Request::get("/readyz").send(app.operations_addr()).await.status, 503);
-    assert!(Metrics::of(&app).await.value("http_server_active_requests") >= 2.0);
+    assert!(Metrics::of(&app).await.value("http_server_active_requests") == 1.0);
     connection.send(&body[50_000..]).await;
     assert_eq!(connection.response().await.status, 201);
     let status = app.ended_within(Duration::from_secs(5)).await;

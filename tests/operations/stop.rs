@@ -48,7 +48,10 @@ async fn a_running_upload_is_finished_after_sigterm() {
         assert!(app.runs(), "ended within an upload: {}", app.log_text());
         assert!(TcpStream::connect(app.addr).await.is_err(), "still accepts");
         connection.send(rest).await;
-        assert_eq!(upload::stored_name(&connection.response().await), KEY);
+        let response = connection.response().await;
+        assert_eq!(upload::stored_name(&response), KEY);
+        // It began before the stop, and no other is to be sent behind it.
+        assert_eq!(response.header("connection").as_deref(), Some("close"));
         let status = app.ended_within(Duration::from_secs(5)).await;
         assert_eq!(status.code(), Some(0), "{}", app.log_text());
         assert!(app.object(KEY).await.0 == image, "the stored bytes differ");
@@ -111,7 +114,7 @@ async fn who_is_connected_when_the_listener_closes_is_answered() {
     sleep(Duration::from_millis(500)).await;
     app.signal("TERM");
     let answers: u32 = clients.join_all().await.into_iter().sum();
-    assert!(answers > 100, "{answers} answers");
+    assert!(answers >= 12, "{answers} answers");
     let status = app.ended_within(Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(0), "{}", app.log_text());
 }

@@ -27,7 +27,7 @@ use super::{
     error::Error,
     image::ImageType,
     images::conditional::Conditions,
-    metrics::{self, Coming},
+    metrics,
     names::CustomerId,
     records::{self, Image, Intent, NewImage, Session, Way},
     settings::ImageSettings,
@@ -218,9 +218,8 @@ impl DirectUploads {
         intent: Arc<Intent>,
         conditions: Conditions,
     ) -> Result<Image, Error> {
-        let coming = Coming::begin(metrics::Method::Direct);
         let completed = self.make_image(&session, &intent, conditions).await;
-        coming.ended(completed.as_ref());
+        metrics::went_on(metrics::Method::Direct, completed.as_ref());
         match &completed {
             Ok(image) if image.sha256.is_none() => self.uploads.records.wake_hasher(),
             Ok(_) => {}

@@ -16,7 +16,7 @@ use crate::{
         error::Error,
         image::ImageType,
         images::conditional::Conditions,
-        metrics::{Coming, Method},
+        metrics::{self, Method},
         names::CustomerId,
         records::{self, Image, Intent, NewImage, Progress, Session},
     },
@@ -106,14 +106,11 @@ impl ResumableUploads {
             Err((error, session)) => settle(self, &session, &intent, error).await,
         };
         match &outcome {
+            Ok(Appended { image: None, .. }) => {}
             Ok(Appended { image: Some(image), .. }) => {
-                Coming::begin(Method::Resumable).ended(Ok(image));
+                metrics::went_on(Method::Resumable, Ok(image))
             }
-            Err(error) if error.is_of_the_bytes() => {
-                Coming::begin(Method::Resumable).ended(Err(error));
-            }
-            // It goes on.
-            _ => {}
+            Err(error) => metrics::went_on(Method::Resumable, Err(error)),
         }
         let mut writers = self.writers();
         if writers.get(&id).is_some_and(|known| Arc::ptr_eq(known, &called)) {

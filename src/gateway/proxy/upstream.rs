@@ -91,8 +91,9 @@ impl Upstream {
     /// Its instances: where each is, whether it gets requests, and how many are under way there.
     pub fn instances_now(&self) -> impl Iterator<Item = (&str, bool, u32)> {
         self.instances.iter().map(|instance| {
-            let gets_none = matches!(instance.standing(), Standing::Open(_) | Standing::Ejected);
-            (instance.origin(), !gets_none, instance.load())
+            // One whose circuit is half-open gets a request to be tried with, no more.
+            let is_up = matches!(instance.standing(), Standing::Well | Standing::Wary);
+            (instance.origin(), is_up, instance.load())
         })
     }
 
