@@ -19,6 +19,7 @@ const usage = `usage: load COMMAND [flags]
   memory      a service's peak over its runs, and what it holds now
   sink        an upstream that throws every body away
   hooks       a receiver of webhooks that tells how fast they came
+  overload    uploads by the clock, as many as are asked for, beside a quiet tenant's
   records     a list's first page, a page far down, and single records
   fsync       durable writes a second
   wait        wait until a URL answers 200
@@ -39,6 +40,7 @@ func main() {
 		"memory":    measureMemory,
 		"sink":      serveSink,
 		"hooks":     receiveHooks,
+		"overload":  sendByTheClock,
 		"records":   readRecords,
 		"fsync":     measureSync,
 		"wait":      waitForURL,
