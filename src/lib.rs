@@ -13,6 +13,7 @@ pub mod database;
 pub mod edge;
 pub mod fault;
 pub mod gateway;
+pub mod home;
 pub mod imaging;
 pub mod jobs;
 pub mod metrics;

@@ -34,7 +34,7 @@ use secrecy::ExposeSecret;
 use sqlx::{
     AnyConnection, AnyPool, Connection, Executor, any::AnyPoolOptions, migrate::MigrateError,
 };
-use tokio::{runtime::Handle, sync::oneshot, time::timeout};
+use tokio::{runtime::Handle, time::timeout};
 
 pub use batch::Batch;
 pub use error::{Error, ErrorKind};
@@ -43,7 +43,7 @@ pub use notices::Notices;
 pub use settings::{DatabaseUrl, Settings};
 pub use time::{millis, of_millis};
 
-use crate::{problem, trace};
+use crate::{home::Home, problem, trace};
 use group::Writer;
 use metrics::Operation;
 
@@ -132,6 +132,7 @@ struct Inner {
     writer: Option<Writer>,
     /// Whether the schema is as the queries expect it.
     migrated: AtomicBool,
+    /// Drives all connections, and ends with the last user of the database.
     home: Home,
     /// Held as long as this process serves the SQLite file.
     _lock: Option<File>,
@@ -155,7 +156,7 @@ impl Database {
             DatabaseUrl::Sqlite(file) => prepare_file(file, role)?,
             DatabaseUrl::Postgres(_) => None,
         };
-        let home = Home::start()
+        let home = Home::start("database")
             .map_err(|e| BuildError::Unusable(settings.url.to_string(), e.to_string()))?;
         let url = settings.url.for_sqlx();
         let max_connections = match dialect {
@@ -405,23 +406,4 @@ fn prepare_file(file: &Path, role: Role) -> Result<Option<File>, BuildError> {
     File::options().append(true).create(true).open(file).map_err(unusable)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(unusable)?;
     Ok(lock)
-}
-
-/// The thread that drives all connections. It ends with the last user of the database.
-struct Home {
-    handle: Handle,
-    _alive: oneshot::Sender<()>,
-}
-
-impl Home {
-    fn start() -> std::io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = runtime.handle().clone();
-        let (alive, ended) = oneshot::channel::<()>();
-        std::thread::Builder::new().name("database".into()).spawn(move || {
-            // An error is what it waits for: the sender is gone.
-            let _ = runtime.block_on(ended);
-        })?;
-        Ok(Self { handle, _alive: alive })
-    }
 }

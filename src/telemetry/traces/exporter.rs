@@ -2,12 +2,11 @@
 
 use std::{
     collections::HashMap,
-    fmt, io,
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
 };
 
 use opentelemetry_otlp::{
@@ -19,16 +18,13 @@ use opentelemetry_sdk::{
     error::{OTelSdkError, OTelSdkResult},
     trace::{SpanData, SpanExporter},
 };
-use tokio::{
-    runtime::{Builder, Handle},
-    sync::oneshot,
-};
+use tokio::runtime::Handle;
 
 use super::{
     http::Collector,
     settings::{Headers, OtlpProtocol},
 };
-use crate::telemetry::Settings;
+use crate::{home::Home, telemetry::Settings};
 
 /// The path of traces at a collector, where the URL tells none.
 const PATH: &str = "/v1/traces";
@@ -36,10 +32,8 @@ const PATH: &str = "/v1/traces";
 /// Sends batches to a collector, and tells the log when it begins and when it ceases to fail.
 pub(super) struct Exporter {
     otlp: Arc<Otlp>,
-    home: Handle,
+    home: Home,
     failing: AtomicBool,
-    /// The runtime's thread ends with it.
-    _alive: oneshot::Sender<()>,
 }
 
 impl fmt::Debug for Exporter {
@@ -54,16 +48,16 @@ impl Exporter {
     /// # Errors
     /// Why it cannot, as the rest of a sentence about the setting.
     pub(super) fn start(endpoint: &str, settings: &Settings) -> Result<Self, String> {
-        let (home, alive) = runtime().map_err(|e| format!("cannot be used ({e})"))?;
+        let home = Home::start("traces").map_err(|e| format!("cannot be used ({e})"))?;
         // What connects needs a runtime at hand.
-        let _home = home.enter();
+        let at_home = home.handle.enter();
         let headers = settings.otlp_headers().map_err(|invalid| invalid.message)?;
         let otlp = match settings.protocol(endpoint) {
-            OtlpProtocol::Http => by_http(endpoint, headers, &home)?,
+            OtlpProtocol::Http => by_http(endpoint, headers, &home.handle)?,
             OtlpProtocol::Grpc | OtlpProtocol::Auto => by_grpc(endpoint, headers)?,
         };
-        let failing = AtomicBool::new(false);
-        Ok(Self { otlp: Arc::new(otlp), home: home.clone(), failing, _alive: alive })
+        drop(at_home);
+        Ok(Self { otlp: Arc::new(otlp), home, failing: AtomicBool::new(false) })
     }
 
     /// Tells the log what changes: not each batch that fails.
@@ -83,7 +77,7 @@ impl Exporter {
 impl SpanExporter for Exporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let otlp = Arc::clone(&self.otlp);
-        let sent = self.home.spawn(async move { otlp.export(batch).await }).await;
+        let sent = self.home.handle.spawn(async move { otlp.export(batch).await }).await;
         let result = sent.unwrap_or_else(|lost| {
             Err(OTelSdkError::InternalFailure(format!("the sending task ended: {lost}")))
         });
@@ -138,16 +132,4 @@ fn by_http(endpoint: &str, headers: Headers, home: &Handle) -> Result<Otlp, Stri
         .with_headers(fields)
         .with_http_client(Collector::new(home.clone())?);
     builder.build().map_err(|error| format!("cannot be used ({error})"))
-}
-
-/// A thread with a runtime, which ends when the sender is dropped.
-fn runtime() -> io::Result<(Handle, oneshot::Sender<()>)> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    let handle = runtime.handle().clone();
-    let (alive, ended) = oneshot::channel::<()>();
-    thread::Builder::new().name("traces".into()).spawn(move || {
-        // An error is what it waits for: the sender is gone.
-        let _ = runtime.block_on(ended);
-    })?;
-    Ok((handle, alive))
 }
