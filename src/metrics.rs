@@ -86,6 +86,17 @@ pub fn text() -> Result<String, prometheus::Error> {
     TextEncoder::new().encode_to_string(&prometheus::gather())
 }
 
+/// The class of an HTTP status, as a label.
+pub fn status_class(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    }
+}
+
 /// A number of things, as gauges take it.
 pub fn count(things: impl TryInto<i64>) -> i64 {
     things.try_into().unwrap_or(i64::MAX)

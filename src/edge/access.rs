@@ -132,7 +132,7 @@ pub(super) struct Access {
     pub(super) complete: bool,
     /// The response's body could not be had to its end.
     pub(super) broken: bool,
-    pub(super) problem: Option<(Kind, Option<&'static str>)>,
+    problem: Option<(Kind, Option<&'static str>)>,
     /// Where metrics count it.
     pub(super) active: Option<Active>,
     pub(super) work: Option<TaskTrackerToken>,
@@ -170,6 +170,11 @@ impl Access {
     /// Lets what is done until this is dropped belong to the request's trace, if it has one.
     pub(super) fn enter(&self) -> Option<trace::Entered> {
         self.trace.as_ref().map(trace::Span::enter)
+    }
+
+    /// The slug and the reason of the problem that it was answered with, if with one.
+    pub(super) fn problem_words(&self) -> (Option<&'static str>, Option<&'static str>) {
+        self.problem.map_or((None, None), |(kind, reason)| (Some(kind.slug()), reason))
     }
 
     pub(super) fn request_id(&self) -> &RequestId {
@@ -227,11 +232,13 @@ impl Drop for Access {
         }
         let (labels, duration) = (self.labels.values(), self.started.elapsed());
         let sent = labels.sent.unwrap_or(self.sent);
+        let (problem, reason) = self.problem_words();
         let ended = Ended {
             service: labels.service.as_deref().unwrap_or_default(),
             method: &self.method,
             status: self.status,
-            problem: self.problem.map(|(kind, reason)| (kind.slug(), reason)),
+            problem,
+            reason,
             received: labels.received,
             sent,
             complete: self.complete,
@@ -244,10 +251,6 @@ impl Drop for Access {
             return;
         }
         let trace_id = self.trace.as_ref().map(trace::Span::trace_id);
-        let (problem, reason) = match self.problem {
-            Some((kind, reason)) => (Some(kind.slug()), reason),
-            None => (None, None),
-        };
         access::write(&AccessLine {
             request_id: self.request_id().as_str(),
             method: self.method.as_str(),

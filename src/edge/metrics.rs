@@ -5,8 +5,11 @@ use std::{sync::LazyLock, time::Duration};
 use actix_web::http::{Method, StatusCode};
 
 use crate::{
-    metrics::{HistogramVec, IntCounterVec, IntGauge, are_told, counter, durations, height},
+    metrics::{
+        HistogramVec, IntCounterVec, IntGauge, are_told, counter, durations, height, status_class,
+    },
     problem::Kind,
+    trace::known_method,
 };
 
 static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
@@ -70,8 +73,9 @@ pub(super) struct Ended<'a> {
     pub(super) service: &'a str,
     pub(super) method: &'a Method,
     pub(super) status: StatusCode,
-    /// The problem's slug and reason.
-    pub(super) problem: Option<(&'static str, Option<&'static str>)>,
+    /// The problem's slug.
+    pub(super) problem: Option<&'static str>,
+    pub(super) reason: Option<&'static str>,
     pub(super) received: Option<u64>,
     pub(super) sent: u64,
     pub(super) complete: bool,
@@ -81,7 +85,9 @@ pub(super) struct Ended<'a> {
 impl Ended<'_> {
     fn count(&self) {
         let service = self.service;
-        let labels = [service, method(self.method), class(self.status)];
+        // Clients may make up any method; those are one (OpenTelemetry's `_OTHER`).
+        let method = known_method(self.method.as_str()).unwrap_or("_OTHER");
+        let labels = [service, method, status_class(self.status.as_u16())];
         DURATIONS.with_label_values(&labels).observe(self.duration.as_secs_f64());
         if let Some(received) = self.received {
             RECEIVED.with_label_values(&[service]).inc_by(received);
@@ -92,8 +98,9 @@ impl Ended<'_> {
         if !self.complete {
             CUT.with_label_values(&[service]).inc();
         }
-        if let Some((problem, reason)) = self.problem {
-            PROBLEMS.with_label_values(&[service, problem, reason.unwrap_or_default()]).inc();
+        if let Some(problem) = self.problem {
+            let labels = [service, problem, self.reason.unwrap_or_default()];
+            PROBLEMS.with_label_values(&labels).inc();
         }
     }
 }
@@ -120,31 +127,5 @@ impl Active {
 impl Drop for Active {
     fn drop(&mut self) {
         ACTIVE.dec();
-    }
-}
-
-/// The method as a label. Clients may make up any; those are one (OpenTelemetry's `_OTHER`).
-fn method(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        Method::CONNECT => "CONNECT",
-        Method::TRACE => "TRACE",
-        _ => "_OTHER",
-    }
-}
-
-fn class(status: StatusCode) -> &'static str {
-    match status.as_u16() / 100 {
-        1 => "1xx",
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        _ => "5xx",
     }
 }

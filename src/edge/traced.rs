@@ -57,10 +57,7 @@ pub(super) fn end(span: &Span, access: &Access) {
     if is_answered {
         span.set("http.response.status_code", i64::from(status));
     }
-    let (slug, reason) = match access.problem {
-        Some((kind, reason)) => (Some(kind.slug()), reason),
-        None => (None, None),
-    };
+    let (slug, reason) = access.problem_words();
     span.set_some("gatehouse.problem", slug);
     span.set_some("gatehouse.reason", reason);
     if status >= 500 {

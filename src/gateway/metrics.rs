@@ -10,7 +10,7 @@ use super::{
 };
 use crate::metrics::{
     HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, are_told, count, counter, durations,
-    gauge, total,
+    gauge, status_class, total,
 };
 
 static CREDENTIALS: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -120,27 +120,22 @@ pub(super) fn tell_instances<'a>(upstreams: impl Iterator<Item = &'a Upstream>) 
     }
 }
 
-/// A request to a remote service, where metrics are told. Dropped without an outcome, its client has left.
+/// A request to a remote service. Dropped without an outcome, its client has left.
 pub(super) struct Asking<'a> {
     service: &'a str,
-    began: Instant,
+    /// None where metrics are not told.
+    began: Option<Instant>,
     outcome: &'static str,
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn begin(service: &'a str) -> Option<Self> {
-        are_told().then(|| Self { service, began: Instant::now(), outcome: "client-left" })
+    pub(super) fn begin(service: &'a str) -> Self {
+        Self { service, began: are_told().then(Instant::now), outcome: "client-left" }
     }
 
     /// It was answered with this status.
     pub(super) fn answered(mut self, status: StatusCode) {
-        self.outcome = match status.as_u16() / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        };
+        self.outcome = status_class(status.as_u16());
     }
 
     /// There is no answer to relay, for this reason.
@@ -151,7 +146,9 @@ impl<'a> Asking<'a> {
 
 impl Drop for Asking<'_> {
     fn drop(&mut self) {
-        let took = self.began.elapsed().as_secs_f64();
-        ASKED.with_label_values(&[self.service, self.outcome]).observe(took);
+        if let Some(began) = self.began {
+            let took = began.elapsed().as_secs_f64();
+            ASKED.with_label_values(&[self.service, self.outcome]).observe(took);
+        }
     }
 }

@@ -63,7 +63,6 @@ impl Relay {
                 pass: !checks.ask_for_credentials() || admitted.service.forward_credentials,
                 api_key: admitted.service.upstream_api_key.as_ref().map(Secret::expose),
             },
-            service: &admitted.service.name,
             request_id: labels.request_id().as_str(),
             peer,
             peer_is_trusted: peer.is_some_and(|peer| trusted_proxies.contains(peer)),
@@ -71,26 +70,17 @@ impl Relay {
             client: request.conn_data().map(|clock| ClientSide { clock, draining }),
         };
         let asking = Asking::begin(upstream.service());
-        let answer = match self.client.forward(upstream, &outgoing, payload).await {
-            Ok(answer) => answer,
+        match self.client.forward(upstream, &outgoing, payload).await {
             Err(error) => {
-                if let Some(asking) = asking {
-                    asking.failed(&error);
-                }
-                return Err(error.into());
+                asking.failed(&error);
+                Err(error.into())
             }
-        };
-        match answer {
-            Answer::Response(response) => {
-                if let Some(asking) = asking {
-                    asking.answered(response.status());
-                }
+            Ok(Answer::Response(response)) => {
+                asking.answered(response.status());
                 Ok(response)
             }
-            Answer::Tunnelled(carried) => {
-                if let Some(asking) = asking {
-                    asking.answered(StatusCode::SWITCHING_PROTOCOLS);
-                }
+            Ok(Answer::Tunnelled(carried)) => {
+                asking.answered(StatusCode::SWITCHING_PROTOCOLS);
                 labels.carried(carried.received, carried.sent);
                 // For the access line: the client has had its own, and the connection is over.
                 Ok(HttpResponse::SwitchingProtocols().finish())

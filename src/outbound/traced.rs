@@ -4,7 +4,7 @@
 use http::{HeaderName, HeaderValue, Request, Response};
 
 use super::Error;
-use crate::trace::{self, Onward, Span, SpanKind, TRACEPARENT, TRACESTATE, known_method};
+use crate::trace::{self, Onward, Span, TRACEPARENT, TRACESTATE};
 
 /// The request begins; it tells of the trace that it is sent within. None where that is not sampled, or there
 /// is none.
@@ -12,16 +12,14 @@ pub(super) fn begin<B>(request: &mut Request<B>) -> Option<Span> {
     if !trace::is_on() {
         return None;
     }
-    let method = known_method(request.method().as_str());
-    let span = Span::child(SpanKind::Client, method.unwrap_or("HTTP"));
+    let span = Span::of_request(request.method().as_str());
     if let Some(span) = &span {
-        span.set("http.request.method", method.unwrap_or("_OTHER"));
         let uri = request.uri();
         span.set_some("url.scheme", uri.scheme_str().map(str::to_owned));
         span.set_some("server.address", uri.host().map(str::to_owned));
         span.set_some("server.port", uri.port_u16().map(i64::from));
     }
-    if let Some(onward) = span.as_ref().map_or_else(Onward::current, Span::onward) {
+    if let Some(onward) = Onward::from_within(span.as_ref()) {
         let fields =
             [(TRACEPARENT, Some(onward.parent())), (TRACESTATE, onward.state().map(str::as_bytes))];
         for (name, value) in fields {
@@ -37,13 +35,7 @@ pub(super) fn begin<B>(request: &mut Request<B>) -> Option<Span> {
 pub(super) fn end<B>(span: Option<Span>, sent: &Result<Response<B>, Error>) {
     let Some(span) = span else { return };
     match sent {
-        Ok(answer) => {
-            let status = answer.status();
-            span.set("http.response.status_code", i64::from(status.as_u16()));
-            if status.is_client_error() || status.is_server_error() {
-                span.fail(status.as_str().to_owned(), "");
-            }
-        }
+        Ok(answer) => span.answered(answer.status().as_u16()),
         Err(Error::Refused) => span.fail("refused", ""),
         Err(_) => span.fail("unreachable", ""),
     }

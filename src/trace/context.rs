@@ -11,7 +11,7 @@ use opentelemetry::{
     trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState},
 };
 
-use super::is_on;
+use super::{Span, is_on};
 
 /// The field that names the trace and the span that a request is sent within.
 pub const TRACEPARENT: &str = "traceparent";
@@ -95,16 +95,19 @@ pub struct Onward {
 }
 
 impl Onward {
-    /// Within the current span; none where traces are off, or there is none.
-    pub fn current() -> Option<Self> {
+    /// Within this span, or the current one; none where traces are off, or there is neither.
+    pub fn from_within(span: Option<&Span>) -> Option<Self> {
         if !is_on() {
             return None;
         }
-        Context::map_current(Self::within)
+        match span {
+            Some(span) => Self::within(span.context()),
+            None => Context::map_current(Self::within),
+        }
     }
 
     /// Within the span of this context, if there is one.
-    pub(super) fn within(context: &Context) -> Option<Self> {
+    fn within(context: &Context) -> Option<Self> {
         let span = context.span();
         let of = span.span_context();
         of.is_valid().then(|| Self::of(of))
@@ -139,7 +142,7 @@ impl Onward {
 /// The current span as a row keeps it for what is done later: a `traceparent`, and behind a space the
 /// `tracestate`, if there is one.
 pub fn stored() -> Option<String> {
-    let Onward { parent, state } = Onward::current()?;
+    let Onward { parent, state } = Onward::from_within(None)?;
     let mut text = String::from_utf8_lossy(&parent).into_owned();
     if let Some(state) = state {
         text.push(' ');

@@ -7,7 +7,7 @@ use opentelemetry::{
     trace::{SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _},
 };
 
-use super::{Entered, Onward, TRACER, is_sampled};
+use super::{Entered, TRACER, is_sampled, known_method};
 
 /// A span, which ends when this is dropped. It may be of a trace that is not sampled: then nothing of it is
 /// kept, but what is sent within it tells others so.
@@ -34,6 +34,22 @@ impl Span {
             return None;
         }
         Self::beneath(&Context::current(), kind, name)
+    }
+
+    /// The span of a request to others, by OpenTelemetry's conventions for HTTP clients; see [`Self::child`].
+    pub fn of_request(method: &str) -> Option<Self> {
+        let method = known_method(method);
+        let span = Self::child(SpanKind::Client, method.unwrap_or("HTTP"))?;
+        span.set("http.request.method", method.unwrap_or("_OTHER"));
+        Some(span)
+    }
+
+    /// The head of the answer to that request has come.
+    pub fn answered(&self, status: u16) {
+        self.set("http.response.status_code", i64::from(status));
+        if (400..600).contains(&status) {
+            self.fail(status.to_string(), "");
+        }
     }
 
     fn beneath(
@@ -65,11 +81,6 @@ impl Span {
     /// The id of its trace, in hexadecimal digits.
     pub fn trace_id(&self) -> String {
         self.0.span().span_context().trace_id().to_string()
-    }
-
-    /// What a request carries that is sent within it.
-    pub fn onward(&self) -> Option<Onward> {
-        Onward::within(&self.0)
     }
 
     /// Gives it another name.

@@ -85,8 +85,6 @@ pub struct Outgoing<'a> {
     pub tenant: Option<&'a str>,
     /// What becomes of the client's credential.
     pub credentials: Credentials<'a>,
-    /// The service's name.
-    pub service: &'a str,
     /// The request's id, sent as `x-request-id`.
     pub request_id: &'a str,
     /// Who sent the request.

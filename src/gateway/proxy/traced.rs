@@ -4,7 +4,7 @@
 use actix_web::http::StatusCode;
 
 use super::{Outgoing, call::Call, error::Error};
-use crate::trace::{self, Onward, Span, SpanKind};
+use crate::trace::{self, Onward, Span};
 
 /// A try of a request, as its trace tells of it. In a box, since mostly there is none.
 pub(super) struct Traced(Option<Box<Within>>);
@@ -21,18 +21,16 @@ impl Traced {
         if !trace::is_on() {
             return Self(None);
         }
-        let method = trace::known_method(outgoing.method.as_str());
-        let span = Span::child(SpanKind::Client, method.unwrap_or("HTTP"));
+        let span = Span::of_request(outgoing.method.as_str());
         if let Some(span) = &span {
             let (host, port) = call.instance().address();
-            span.set("http.request.method", method.unwrap_or("_OTHER"));
             span.set("server.address", host.to_owned());
             span.set("server.port", i64::from(port));
-            span.set("gatehouse.service", outgoing.service.to_owned());
+            span.set("gatehouse.service", call.upstream().service().to_owned());
             let resends = call.tries();
             span.set_some("http.request.resend_count", (resends > 0).then_some(resends));
         }
-        let onward = span.as_ref().map_or_else(Onward::current, Span::onward);
+        let onward = Onward::from_within(span.as_ref());
         Self(Some(Box::new(Within { span, onward })))
     }
 
@@ -44,10 +42,7 @@ impl Traced {
     /// The head of an answer came.
     pub(super) fn answered(&mut self, status: StatusCode) {
         if let Some(span) = self.end() {
-            span.set("http.response.status_code", i64::from(status.as_u16()));
-            if status.is_client_error() || status.is_server_error() {
-                span.fail(status.as_str().to_owned(), "");
-            }
+            span.answered(status.as_u16());
         }
     }
 
