@@ -23,7 +23,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{described::openapi, maintenance::Maintenance, stopper::Stopper};
 use self::{
     listener::{bind, serve, serve_operations},
-    measured::Measured,
     metrics::Watched,
     served::{Background, Consumers, Ends},
     sweep::sweep,
@@ -158,7 +157,7 @@ impl Application {
         let memory = settings.consumers.images.upload_memory.as_u64();
         let budget = Budget::new(usize::try_from(memory).unwrap_or(usize::MAX));
         let storage = settings.storage.build(Arc::clone(&budget)).await?;
-        let storage: SharedStorage = Arc::new(Measured(storage));
+        let storage = measured::where_told(storage);
         let ends = Ends {
             work: TaskTracker::new(),
             leaving: Leaving::default(),

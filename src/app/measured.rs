@@ -1,13 +1,18 @@
 //! The store with a clock: how long each of its operations takes, and what it comes to. It wraps any
 //! backend, which so need not know of metrics.
 
-use std::{collections::HashSet, future::Future, sync::LazyLock, time::Duration, time::Instant};
+use std::{
+    collections::HashSet,
+    future::Future,
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::{
-    metrics::{HistogramVec, durations},
+    metrics::{HistogramVec, are_told, durations},
     storage::{
         Commit, ErrorKind, Finding, Head, NewObject, ObjectKey, Page, Presigner, Read, Reading,
         Result, Resumable, SharedStorage, Staged, Storage, Stored, Suspended, Upload,
@@ -55,8 +60,13 @@ async fn timed<T>(operation: &'static str, work: impl Future<Output = Result<T>>
     result
 }
 
+/// The store with its clock, where metrics are told; else as it is.
+pub(super) fn where_told(store: SharedStorage) -> SharedStorage {
+    if are_told() { Arc::new(Measured(store)) } else { store }
+}
+
 /// A store whose operations are measured.
-pub(super) struct Measured(pub(super) SharedStorage);
+struct Measured(SharedStorage);
 
 impl Storage for Measured {
     fn begin(&self, new: NewObject) -> BoxFuture<'_, Result<Box<dyn Upload>>> {

@@ -71,7 +71,7 @@ pub(super) fn register(settings: &Settings) {
     edge::metrics::register(settings.services.0.keys().map(String::as_str));
     gateway::metrics::register();
     jobs::metrics::register();
-    telemetry::register_metrics();
+    telemetry::metrics::register();
 }
 
 /// What is looked at whenever metrics are asked for.

@@ -2,6 +2,7 @@
 
 pub mod access;
 mod json;
+pub mod metrics;
 pub mod traces;
 mod writer;
 
@@ -12,11 +13,6 @@ use tracing_subscriber::{EnvFilter, fmt::format::JsonFields};
 
 use self::{json::JsonLines, traces::OtlpProtocol, writer::LogWriter};
 use crate::settings::{Invalid, Secret};
-
-/// Makes the log's metrics, so that they are told from the start.
-pub fn register_metrics() {
-    writer::register_metrics();
-}
 
 /// `[telemetry]`: logs and traces.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -6,13 +6,13 @@
 use std::{
     io::{self, Write},
     mem,
-    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::metrics::{IntCounter, total};
+use super::metrics;
 
 /// Bytes that may wait to be written.
 const BUFFER_LIMIT: usize = 1 << 20;
@@ -20,18 +20,6 @@ const BUFFER_LIMIT: usize = 1 << 20;
 const WAKE_SIZE: usize = 64 << 10;
 /// How long a line may wait.
 const WRITE_INTERVAL: Duration = Duration::from_millis(100);
-
-static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
-    total(
-        "gatehouse_log_lines_dropped_total",
-        "Lines of the log that standard output was too slow for.",
-    )
-});
-
-/// Makes it, so that it is told from the start.
-pub(super) fn register_metrics() {
-    LazyLock::force(&DROPPED);
-}
 
 #[derive(Default)]
 struct Buffer {
@@ -113,7 +101,7 @@ impl Write for &LogWriter {
         let mut buffer = self.lock();
         if buffer.bytes.len() + line.len() > BUFFER_LIMIT {
             buffer.dropped += 1;
-            DROPPED.inc();
+            metrics::line_dropped();
         } else {
             let before = buffer.bytes.len();
             buffer.bytes.extend_from_slice(line);
