@@ -189,22 +189,20 @@ impl PartialSchema for Form {
 
 impl ToSchema for Form {}
 
+/// A condition of a request.
+fn condition(name: &str, what: &str) -> Parameter {
+    header(name, false, any_text(), what)
+}
+
 /// Conditions on what is there, of requests that change it (RFC 9110 section 13).
 pub struct WriteConditions;
 
 impl IntoParams for WriteConditions {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![
-            header(
-                "If-Match",
-                false,
-                any_text(),
-                "Change only the version that has one of these entity tags.",
-            ),
-            header(
+            condition("If-Match", "Change only the version that has one of these entity tags."),
+            condition(
                 "If-None-Match",
-                false,
-                any_text(),
                 "`*`: only if there is none. Entity tags: only if it is none of these versions.",
             ),
         ]
@@ -217,30 +215,13 @@ pub struct ReadConditions;
 impl IntoParams for ReadConditions {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![
-            header(
-                "If-Match",
-                false,
-                any_text(),
-                "Only a version that has one of these entity tags.",
-            ),
-            header(
+            condition("If-Match", "Only a version that has one of these entity tags."),
+            condition(
                 "If-None-Match",
-                false,
-                any_text(),
                 "Only a version that has none of these entity tags; otherwise 304.",
             ),
-            header(
-                "If-Modified-Since",
-                false,
-                any_text(),
-                "Only what is newer than this date; otherwise 304.",
-            ),
-            header(
-                "If-Unmodified-Since",
-                false,
-                any_text(),
-                "Only what is not newer than this date.",
-            ),
+            condition("If-Modified-Since", "Only what is newer than this date; otherwise 304."),
+            condition("If-Unmodified-Since", "Only what is not newer than this date."),
         ]
     }
 }
@@ -252,10 +233,8 @@ impl IntoParams for Ranges {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         vec![
             header("Range", false, any_text(), "Some of the bytes, such as `bytes=0-1023`."),
-            header(
+            condition(
                 "If-Range",
-                false,
-                any_text(),
                 "The entity tag or date of the version that the range is of; of another, all bytes are sent.",
             ),
         ]

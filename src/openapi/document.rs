@@ -19,6 +19,8 @@ pub struct Document {
     json: String,
     served_json: Served,
     page: Served,
+    /// What the page may load and run: nothing; of styles, only its own holds.
+    page_policy: String,
 }
 
 /// A body with its entity tag.
@@ -34,7 +36,12 @@ impl Document {
         let mut json = serde_json::to_string_pretty(api).unwrap_or_default();
         json.push('\n');
         let page = Served::new(page::render(api));
-        Self { served_json: Served::new(json.clone()), json, page }
+        let style = BASE64.encode(digest::digest(&digest::SHA256, page::STYLE.as_bytes()));
+        let page_policy = format!(
+            "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; \
+             frame-ancestors 'none'"
+        );
+        Self { served_json: Served::new(json.clone()), json, page, page_policy }
     }
 
     /// The description as JSON, with the end of its last line.
@@ -47,14 +54,9 @@ impl Document {
         self.served_json.answer(request, "application/json", None)
     }
 
-    /// Answers with the page, which may load nothing and run nothing; of styles, only its own holds.
+    /// Answers with the page.
     pub fn answer_page(&self, request: &HttpRequest) -> HttpResponse {
-        let style = BASE64.encode(digest::digest(&digest::SHA256, page::STYLE.as_bytes()));
-        let policy = format!(
-            "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; \
-             frame-ancestors 'none'"
-        );
-        self.page.answer(request, "text/html; charset=utf-8", Some(policy))
+        self.page.answer(request, "text/html; charset=utf-8", Some(&self.page_policy))
     }
 }
 
@@ -69,7 +71,7 @@ impl Served {
         &self,
         request: &HttpRequest,
         content_type: &'static str,
-        policy: Option<String>,
+        policy: Option<&str>,
     ) -> HttpResponse {
         let is_known = match IfNoneMatch::parse(request) {
             Ok(IfNoneMatch::Any) => true,
