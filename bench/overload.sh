@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Twice as many uploads as the server can take, by the clock, beside a quiet tenant that uploads now and then: how
-# many are stored and how many refused, and how long the quiet tenant's take, against the same tenant alone. Local store
-# and SQLite in memory.
+# many are stored and how many refused, and how long the quiet tenant's take, against the same tenant alone. SQLite
+# and the store are in memory; the store is local, or MinIO with STORE=minio.
 set -euo pipefail
 # shellcheck source=bench/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -9,7 +9,8 @@ source "$(dirname "$0")/lib.sh"
 need curl jq
 need_gatehouse
 build_load
-count=${COUNT:-4000} seconds=${SECONDS_A_RUN:-10} quiet_rate=${QUIET_RATE:-10}
+[[ ${STORE:=local} == local ]] || need_minio
+count=${COUNT:-4000} size=${SIZE:-100000} seconds=${SECONDS_A_RUN:-10} quiet_rate=${QUIET_RATE:-10}
 if [[ -n $quick ]]; then count=50 seconds=1 rounds=1; fi
 
 folder=$memory/server url=http://127.0.0.1:${ports[2]}
@@ -17,21 +18,27 @@ folder=$memory/server url=http://127.0.0.1:${ports[2]}
 serve() {
     rm -rf "$folder"
     mkdir -p "$folder"
-    start_gatehouse gatehouse "${ports[2]}" GATEHOUSE__TELEMETRY__LOG=warn \
+    local settings=()
+    if [[ $STORE == minio ]]; then
+        empty_bucket
+        mapfile -t settings < <(s3_settings "$store" | tr ' ' '\n')
+    fi
+    start_gatehouse gatehouse "${ports[2]}" GATEHOUSE__TELEMETRY__LOG=warn "${settings[@]}" \
         GATEHOUSE__STORAGE__LOCAL__ROOT="$folder/objects" GATEHOUSE__DATABASE__URL="sqlite://$folder/gatehouse.db"
 }
 
 clocked() {
     load overload -url "$url" -case overload -target "$1" -round "$round" -seconds "$seconds" -rate "$2" \
-        -quiet-rate "$quiet_rate" -service-pid "${pid_of[gatehouse]}" -timeout 30s | tee -a "$lines"
+        -quiet-rate "$quiet_rate" -size "$size" -service-pid "${pid_of[gatehouse]}" -timeout 30s | tee -a "$lines"
 }
 
 open_results overload
+[[ $STORE == local ]] || start_minio "$(data_folder 4096)"
 for ((round = 1; round <= rounds; round++)); do
     serve
     best=0
     for concurrency in 16 32 64; do
-        rate=$(load gatehouse -raw -url "$url" -n "$count" -size 100000 -c "$concurrency" -strict | jq .uploads_per_s)
+        rate=$(load gatehouse -raw -url "$url" -n "$count" -size "$size" -c "$concurrency" -strict | jq .uploads_per_s)
         best=$(jq -n "[$best, $rate] | max")
     done
     calm=$(clocked calm 0)
@@ -46,7 +53,7 @@ done
 
 {
     machine
-    echo "uploads of 100 KB, $seconds s a run, $rounds rounds; medians (least–most)"
+    echo "uploads of $size bytes, store $STORE, $seconds s a run, $rounds rounds; medians (least–most)"
     for what in best_per_s stored_of_best calm_p99_ms quiet_p99_ms quiet_p99_of_calm; do
         jq -rs --arg what "$what" '[.[][$what]] | sort | "\($what): \(.[length / 2 | floor]) (\(.[0])–\(.[-1]))"' "$work/summary"
     done

@@ -7,6 +7,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod concurrency;
 pub mod connection;
 pub mod consumers;
 pub mod database;

@@ -78,6 +78,14 @@ impl Body {
         Ok(all)
     }
 
+    /// Takes what is still to come and throws it away, where that is no more than `most`: the connection
+    /// can be used again then, which is cheaper for both sides than another.
+    pub async fn discard(&mut self, most: u64) {
+        if self.remaining.is_some_and(|remaining| remaining <= most) {
+            while let Some(Ok(_)) = self.next().await {}
+        }
+    }
+
     /// Accounts for a piece, and cuts what lies beyond the declared length: for an `Upgrade`,
     /// actix takes all that follows on the connection for the body, whatever was declared.
     fn take(&mut self, mut piece: Bytes) -> Result<Bytes, Error> {

@@ -16,6 +16,7 @@ use super::{
     upload::Uploads,
 };
 use crate::{
+    concurrency::Permit,
     fault,
     storage::{self, Commit, Journal, NewObject, ObjectKey, Upload},
     tenant::TenantId,
@@ -23,6 +24,23 @@ use crate::{
 };
 
 impl Uploads {
+    /// Refuses, before its bytes come, what would only wait: an upload of a tenant whose earlier ones do.
+    ///
+    /// # Errors
+    /// [`Error::Behind`].
+    pub(super) fn check_load(&self, tenant: &TenantId) -> Result<(), Error> {
+        if self.records.is_behind(tenant) { Err(Error::Behind) } else { Ok(()) }
+    }
+
+    /// Waits for the turn of an upload of the tenant's, before its bytes come.
+    ///
+    /// # Errors
+    /// [`Error::Behind`]; or the turn does not come.
+    pub(super) async fn turn(&self, tenant: &TenantId) -> Result<Permit, Error> {
+        self.check_load(tenant)?;
+        Ok(self.records.permit(tenant).await?)
+    }
+
     /// Looks early whether an upload of at least `least` bytes could be kept under `key`: by the
     /// quota, by what has the name, and by the request's conditions. The commit looks again.
     pub(super) async fn check_early(
@@ -41,7 +59,7 @@ impl Uploads {
     }
 
     /// The last step of an upload, of which all bytes are there and checked. Once its object is in
-    /// its place, nothing of it needs to be staged.
+    /// its place, nothing of it needs to be staged. `permit` is its turn, where it has it already.
     pub(super) fn commit(
         &self,
         intent: Arc<Intent>,
@@ -50,6 +68,7 @@ impl Uploads {
         conditions: Conditions,
         sha256: Option<[u8; 32]>,
         staged: Option<&Session>,
+        permit: Option<Permit>,
     ) -> impl Future<Output = Result<Image, Error>> + Send + use<> {
         let on_conflict = self.settings.on_conflict;
         let check: Check = Arc::new(move |old| check_target(&conditions, on_conflict, old));
@@ -61,7 +80,8 @@ impl Uploads {
                 None => Ok(()),
             }
         };
-        commit_recorded(intent, upload, new, check, commit, async { Ok(()) }, unstage)
+        let first = async { Ok(()) };
+        commit_recorded(intent, upload, new, check, commit, permit, first, unstage)
     }
 
     /// Puts `bytes`, the same image in other words, in the place of what `image` has, if that is still its
@@ -116,7 +136,8 @@ impl Uploads {
             Ok(())
         };
         let nothing = async { Ok(()) };
-        self.carry_out(commit_recorded(intent, upload, new, check, commit, foretell, nothing)).await
+        self.carry_out(commit_recorded(intent, upload, new, check, commit, None, foretell, nothing))
+            .await
     }
 
     /// Lets a session go that a request failed on; with `ends`, ends it, since nothing but other
@@ -196,10 +217,11 @@ async fn commit_recorded(
     new: NewImage,
     check: Check,
     commit: Commit,
+    permit: Option<Permit>,
     first: impl Future<Output = records::Result<()>>,
     unstage: impl Future<Output = Result<(), Settling>>,
 ) -> Result<Image, Error> {
-    let prepared = trace::within("records.prepare", intent.prepare(new, check)).await?;
+    let prepared = trace::within("records.prepare", intent.prepare(new, check, permit)).await?;
     fault::point("commit.prepared");
     if let Err(error) = first.await {
         intent.give_up().await?;

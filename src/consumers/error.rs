@@ -86,6 +86,9 @@ pub enum Error {
     /// A body came too slowly or broke off; what has come is kept.
     #[error("the body of a resumable upload ended early")]
     UploadInterrupted(#[source] Box<Error>),
+    /// Changes of the tenant's wait longer than they should already.
+    #[error("the tenant is behind")]
+    Behind,
     /// The process is about to end; what has come of the upload is kept.
     #[error("stopping")]
     Stopping,
@@ -149,7 +152,7 @@ impl Error {
                 Self::TooSlow => Kind::RequestTimeout,
                 _ => Kind::BodyInvalid,
             },
-            Self::Stopping | Self::TooManyStreams => Kind::Overloaded,
+            Self::Behind | Self::Stopping | Self::TooManyStreams => Kind::Overloaded,
             Self::WebhookInvalid(_) => Kind::WebhookInvalid,
             Self::WebhookConflict(_) => Kind::WebhookConflict,
             Self::ChecksumMismatch => Kind::ChecksumMismatch,
@@ -192,6 +195,9 @@ impl From<Error> for Problem {
                 .detail("The image has no such variant, or not yet; its record tells what there is."),
             Error::UploadForeign => problem.detail(
                 "What was sent is not what this upload was begun for, and was thrown away; begin a new one.",
+            ),
+            Error::Behind => problem.detail(
+                "Earlier uploads of this tenant still wait to be stored; nothing of this one was kept.",
             ),
             Error::UploadLocked => problem.retry_after(Duration::from_secs(1)),
             Error::UploadOverrun => problem.detail(
@@ -247,6 +253,7 @@ fn kind_of_records(error: &records::Error) -> Kind {
         records::Error::Quota => Kind::QuotaExceeded,
         records::Error::NotFound => Kind::NotFound,
         records::Error::Lost | records::Error::Busy => Kind::StorageUnavailable,
+        records::Error::Overloaded => Kind::Overloaded,
         records::Error::Database(error) => match error.kind() {
             database::ErrorKind::Unavailable => Kind::StorageUnavailable,
             database::ErrorKind::Taken | database::ErrorKind::Internal => Kind::Internal,

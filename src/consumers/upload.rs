@@ -20,6 +20,7 @@ use super::{
     settings::ImageSettings,
 };
 use crate::{
+    concurrency::Permit,
     storage::{self, Budget, Journal, NewObject, ObjectKey, SharedStorage, Upload},
     tenant::TenantId,
 };
@@ -70,6 +71,25 @@ impl Uploads {
     where
         S: Stream<Item = Result<Bytes, Error>> + Unpin,
     {
+        let permit = self.turn(tenant).await?;
+        let received = self.receive_form(tenant, &customer, body, boundary, &conditions, size_hint);
+        let (permit, received) = permit.lend(received).await;
+        let (image, display_name) = received?;
+        image.commit(self, customer, display_name, conditions, permit).await
+    }
+
+    async fn receive_form<S>(
+        &self,
+        tenant: &TenantId,
+        customer: &CustomerId,
+        body: S,
+        boundary: &str,
+        conditions: &Conditions,
+        size_hint: Option<u64>,
+    ) -> Result<(Incoming, Option<FileName>), Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Unpin,
+    {
         let limits = Limits {
             parts: self.settings.max_parts,
             part_headers: to_usize(self.settings.max_part_headers.as_u64()),
@@ -81,8 +101,8 @@ impl Uploads {
             match part.file_name {
                 Some(name) if part.name == "file" && image.is_none() => {
                     let least = size_hint.map(|size| size.saturating_sub(self.form_overhead()));
-                    let mut incoming = self.begin(tenant, &customer, &name, size_hint, least)?;
-                    incoming.check(self, &conditions).await?;
+                    let mut incoming = self.begin(tenant, customer, &name, size_hint, least)?;
+                    incoming.check(self, conditions).await?;
                     while let Some(chunk) = form.chunk().await? {
                         incoming.take(self, chunk).await?;
                     }
@@ -111,8 +131,7 @@ impl Uploads {
                 }
             }
         }
-        let image = image.ok_or(Error::FileMissing)?;
-        image.commit(self, customer, display_name, conditions).await
+        Ok((image.ok_or(Error::FileMissing)?, display_name))
     }
 
     /// Takes an image that is the whole body.
@@ -124,15 +143,33 @@ impl Uploads {
         tenant: &TenantId,
         customer: CustomerId,
         name: &[u8],
-        mut body: S,
+        body: S,
         conditions: Conditions,
         size_hint: Option<u64>,
     ) -> Result<Image, Error>
     where
         S: Stream<Item = Result<Bytes, Error>> + Unpin,
     {
-        let mut incoming = self.begin(tenant, &customer, name, size_hint, size_hint)?;
-        incoming.check(self, &conditions).await?;
+        let permit = self.turn(tenant).await?;
+        let received = self.receive_raw(tenant, &customer, name, body, &conditions, size_hint);
+        let (permit, received) = permit.lend(received).await;
+        received?.commit(self, customer, None, conditions, permit).await
+    }
+
+    async fn receive_raw<S>(
+        &self,
+        tenant: &TenantId,
+        customer: &CustomerId,
+        name: &[u8],
+        mut body: S,
+        conditions: &Conditions,
+        size_hint: Option<u64>,
+    ) -> Result<Incoming, Error>
+    where
+        S: Stream<Item = Result<Bytes, Error>> + Unpin,
+    {
+        let mut incoming = self.begin(tenant, customer, name, size_hint, size_hint)?;
+        incoming.check(self, conditions).await?;
         while let Some(chunk) = body.next().await {
             incoming.take(self, chunk?).await?;
         }
@@ -140,7 +177,7 @@ impl Uploads {
             return Err(Error::FileMissing);
         }
         incoming.seen_whole(self)?;
-        incoming.commit(self, customer, None, conditions).await
+        Ok(incoming)
     }
 
     /// The most bytes of a form that are not its file.
@@ -265,6 +302,7 @@ impl Incoming {
         customer: CustomerId,
         display_name: Option<FileName>,
         conditions: Conditions,
+        permit: Option<Permit>,
     ) -> Result<Image, Error> {
         let (image_type, dimensions) = self.inspector.finish()?;
         let upload = self.upload.take().ok_or(Error::ImageUnsupported)?;
@@ -278,7 +316,8 @@ impl Incoming {
             width: dimensions.width,
             height: dimensions.height,
         };
-        let commit = uploads.commit(self.intent, upload, new, conditions, Some(sha256), None);
+        let commit =
+            uploads.commit(self.intent, upload, new, conditions, Some(sha256), None, permit);
         // Once begun, a commit runs to its end even if the client leaves meanwhile.
         uploads.carry_out(commit).await
     }

@@ -8,6 +8,7 @@ mod full;
 mod leaving;
 mod metrics;
 mod monitoring;
+mod overload;
 mod slow;
 mod stop;
 mod store_down;

@@ -123,6 +123,7 @@ impl DirectUploads {
         }
         let declared = ImageType::from_content_type(&asked.content_type);
         self.uploads.check_image(declared.ok_or(Error::ImageUnsupported)?, None)?;
+        self.uploads.check_load(tenant)?;
         self.uploads.check_early(tenant, &key, asked.size, conditions).await?;
         let way = if asked.form { Way::Form } else { Way::Direct };
         let in_parts =
@@ -175,13 +176,14 @@ impl DirectUploads {
     ///
     /// # Errors
     /// [`Error::UploadConflict`] while bytes are missing. What is wrong with the bytes; then the
-    /// upload is ended. Or the store or the database fails; then it can be completed later.
+    /// upload is ended. [`Error::Behind`], or the store or the database fails; then it can be completed later.
     pub async fn complete(
         self: Arc<Self>,
         tenant: TenantId,
         id: Uuid,
         conditions: Conditions,
     ) -> Result<Image, Error> {
+        self.uploads.check_load(&tenant)?;
         let uploads = Arc::clone(&self.uploads);
         let completion = async move {
             match self.uploads.records.claim(&tenant, id, PATIENCE, is_open).await {
@@ -270,7 +272,7 @@ impl DirectUploads {
         };
         let upload = storage.begin_from(staged, object).await?;
         let (intent, staged) = (Arc::clone(intent), Some(session));
-        let commit = self.uploads.commit(intent, upload, new, conditions, sha256, staged);
+        let commit = self.uploads.commit(intent, upload, new, conditions, sha256, staged, None);
         commit.await.map_err(changed_meanwhile)
     }
 

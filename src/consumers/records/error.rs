@@ -26,6 +26,9 @@ pub enum Error {
     /// The name stayed with another change for too long.
     #[error("the name is busy")]
     Busy,
+    /// More changes wait than the store and the database get done in time.
+    #[error("too many changes wait")]
+    Overloaded,
 }
 
 impl From<sqlx::Error> for Error {

@@ -24,11 +24,12 @@ use super::{
     Error, Records, Result, Usage,
     completion::Prospect,
     image::Image,
-    names::Turn,
+    names,
     quota::{self, Expected},
     rows::{Kind, Lease, Note, give_up, take_lease},
 };
 use crate::{
+    concurrency::{Permit, Sort},
     fault,
     storage::{Journal, ObjectKey, Stored},
     tenant::TenantId,
@@ -74,7 +75,13 @@ pub struct ExpectedSize {
 pub struct Prepared {
     prospect: Prospect,
     /// Ends behind the record.
-    _turn: Turn,
+    turn: Turn,
+}
+
+/// A change's turn, within this process: at its name, and among all changes.
+pub struct Turn {
+    _name: names::Turn,
+    permit: Permit,
 }
 
 /// One upload's or deletion's note, from before it begins until it is settled. When it is dropped
@@ -126,16 +133,21 @@ impl Intent {
 
     /// Writes down what the upload is, once it is this upload's turn to change the object of its
     /// name and `check` holds for what is there. Nobody else changes that object until the
-    /// intent is settled.
+    /// intent is settled. `permit` is its turn among all changes, where it has it already.
     ///
     /// # Errors
     /// What `check` says; [`Error::Quota`]; [`Error::Busy`] when the turn does not come.
-    pub async fn prepare(&self, new: NewImage, check: Check) -> Result<Prepared> {
+    pub async fn prepare(
+        &self,
+        new: NewImage,
+        check: Check,
+        permit: Option<Permit>,
+    ) -> Result<Prepared> {
         let intent = self.note(self.kind, SystemTime::now());
         let new = Arc::new(new);
         let written = Arc::clone(&new);
         let (turn, old) = self
-            .in_turn(move |connection, old, limits| {
+            .in_turn(permit, move |connection, old, limits| {
                 check(old)?;
                 let grown = Expected::exactly(quota::growth(written.size, old));
                 let (intent, new) = (intent.clone(), Arc::clone(&written));
@@ -155,7 +167,7 @@ impl Intent {
     /// [`Error::NotFound`] when it is gone; what `check` says.
     pub async fn prepare_deletion(&self, id: Uuid, check: Check) -> Result<Turn> {
         let intent = self.note(Kind::Deletion, SystemTime::now());
-        let deletion = self.in_turn(move |connection, old, _| {
+        let deletion = self.in_turn(None, move |connection, old, _| {
             let old = old.filter(|old| old.id == id).ok_or(Error::NotFound)?;
             check(Some(old))?;
             let (intent, target) = (intent.clone(), Some(old.upload));
@@ -173,7 +185,7 @@ impl Intent {
     /// [`Error::Taken`] when it has a record by then.
     pub async fn prepare_stray_deletion(&self) -> Result<Turn> {
         let intent = self.note(Kind::Deletion, SystemTime::now());
-        let deletion = self.in_turn(move |connection, old, _| {
+        let deletion = self.in_turn(None, move |connection, old, _| {
             if old.is_some() {
                 return Err(Error::Taken);
             }
@@ -196,7 +208,7 @@ impl Intent {
         let intent = self.note(Kind::Adoption, modified);
         let new = Arc::new(new);
         let written = Arc::clone(&new);
-        let adoption = self.in_turn(move |connection, old, _| {
+        let adoption = self.in_turn(None, move |connection, old, _| {
             if old.is_some() {
                 return Err(Error::Taken);
             }
@@ -218,7 +230,7 @@ impl Intent {
     ) -> Prepared {
         let (tenant, key) = (self.tenant.clone(), self.key.clone());
         let kind = self.kind;
-        Prepared { prospect: Prospect { kind, tenant, key, new, old, written_at }, _turn: turn }
+        Prepared { prospect: Prospect { kind, tenant, key, new, old, written_at }, turn }
     }
 
     /// Does `work`, which changes the object of this intent's name, as long as nobody can take the
@@ -235,9 +247,11 @@ impl Intent {
     /// # Errors
     /// [`Error::Lost`] when another process took this one for dead meanwhile.
     pub async fn complete(&self, prepared: Prepared, stored: Stored) -> Result<Image> {
-        let Prepared { prospect, _turn } = prepared;
+        let Prepared { prospect, turn } = prepared;
+        let sort = Sort::new(self.kind as u8, prospect.new.size);
         let image = self.records.complete(self.id, Some(prospect), stored).await?;
         self.end();
+        turn.permit.done(sort);
         Ok(image)
     }
 
@@ -325,7 +339,7 @@ impl Intent {
 
     /// Waits for this intent's turn, and runs `work` in the transaction that takes it, on the image
     /// that has the name by then and the tenant's limits. Returns that image, too.
-    async fn in_turn<W>(&self, work: W) -> Result<(Turn, Option<Image>)>
+    async fn in_turn<W>(&self, mut permit: Option<Permit>, work: W) -> Result<(Turn, Option<Image>)>
     where
         W: for<'c> Fn(
                 &'c mut AnyConnection,
@@ -337,10 +351,26 @@ impl Intent {
             + 'static,
     {
         let began = Instant::now();
-        let turn = self.records.names().turn(&self.key, began + TURN).await.ok_or(Error::Busy)?;
+        let name = self.records.names().turn(&self.key, began + TURN);
+        let name = match permit.take() {
+            // Of what is waited for here the others are no reason.
+            Some(held) => {
+                let (held, name) = held.lend(name).await;
+                permit = held;
+                name
+            }
+            None => name.await,
+        };
+        let name = name.ok_or(Error::Busy)?;
         let work = Arc::new(work);
         let mut pause = Duration::from_millis(5);
         loop {
+            // For each try anew, since what is waited for in between is another's change.
+            let mut permit = match permit.take() {
+                Some(permit) => permit,
+                None => self.records.permit(&self.tenant).await?,
+            };
+            permit.begins();
             self.records.keep_alive().await?;
             let (id, tenant, key) = (self.id, self.tenant.clone(), self.key.clone());
             let (quotas, work) = (self.records.quotas(), Arc::clone(&work));
@@ -355,10 +385,13 @@ impl Intent {
                 })
             });
             let patience = match lease.await? {
-                Lease::Taken(standing) => return Ok((turn, standing.old)),
+                Lease::Taken(standing) => {
+                    return Ok((Turn { _name: name, permit }, standing.old));
+                }
                 Lease::Anothers => TURN,
                 Lease::LeftOver => LEFT_OVER,
             };
+            drop(permit);
             if began.elapsed() > patience {
                 return Err(Error::Busy);
             }

@@ -33,7 +33,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, Row as _};
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Duration, Instant},
+};
 use uuid::Uuid;
 
 pub use administration::{Extent, Sums};
@@ -43,9 +46,8 @@ pub use expiry::{discard, unstage};
 pub use hashing::Hasher;
 pub use holding::Progress;
 pub use image::Image;
-pub use intent::{Check, ExpectedSize, Intent, NewImage, Prepared};
+pub use intent::{Check, ExpectedSize, Intent, NewImage, Prepared, Turn};
 pub use list::{Filter, Position};
-pub use names::Turn;
 pub use overview::Overview;
 pub use quota::{OwnLimit, OwnQuotas, Quotas, Usage};
 pub use reconciler::{Reconciler, Settling};
@@ -55,8 +57,10 @@ pub use results::{
 pub use sessions::{Finished, STAGING, Session, Way, staging};
 
 use crate::{
+    concurrency::{Concurrency, Permit, Standing},
     database::{Database, Migration, Role},
     storage,
+    tenant::TenantId,
 };
 use listening::Listeners;
 use live::Live;
@@ -98,6 +102,9 @@ pub const MIGRATIONS: &[Migration] = &[
     },
 ];
 
+/// How long a change waits for its turn among all.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The records. Cheap to clone.
 #[derive(Clone)]
 pub struct Records(Arc<Inner>);
@@ -107,6 +114,8 @@ struct Inner {
     owner: Owner,
     quotas: Arc<Limits>,
     names: Names,
+    /// Of changes of the store, from the note of them to their record.
+    concurrency: Concurrency,
     /// Intents of this process that somebody works on.
     live: Mutex<Live>,
     left: Notify,
@@ -129,6 +138,7 @@ impl Records {
             owner: Owner::new(role),
             quotas: Arc::new(Limits::new(quotas)),
             names: Names::default(),
+            concurrency: Concurrency::default(),
             live: Mutex::default(),
             left: Notify::new(),
             unhashed: Notify::new(),
@@ -140,6 +150,26 @@ impl Records {
     /// Whether the content of images is held back after their upload, until somebody lets it pass.
     pub fn holds_back(&self) -> bool {
         self.0.followers.iter().any(|follower| follower.holds_back())
+    }
+
+    /// Whether changes of the tenant's get their turns so late that it had better come later with others.
+    pub fn is_behind(&self, tenant: &TenantId) -> bool {
+        self.0.concurrency.is_behind(tenant.as_str())
+    }
+
+    /// Waits for a turn of the tenant's among those who change something.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] when it does not come.
+    pub async fn permit(&self, tenant: &TenantId) -> Result<Permit> {
+        let until = Instant::now() + PATIENCE;
+        let permit = self.0.concurrency.permit(tenant.as_str(), until).await;
+        permit.ok_or(Error::Overloaded)
+    }
+
+    /// How many changes may be made at once now, are made, and wait.
+    pub fn concurrency(&self) -> Standing {
+        self.0.concurrency.standing()
     }
 
     /// Lets the reconciler look for what is left over.

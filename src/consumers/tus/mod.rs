@@ -121,6 +121,7 @@ impl ResumableUploads {
         let (name, key) = target(tenant, &customer, &asked.file_name)?;
         self.check_length(asked.length)?;
         let least = asked.length.unwrap_or(1);
+        self.uploads.check_load(tenant)?;
         self.uploads.check_early(tenant, &key, least, conditions).await?;
         let session = Session {
             id: Uuid::now_v7(),
@@ -141,6 +142,14 @@ impl ResumableUploads {
         };
         let intent = self.uploads.records.open_session(&session).await?;
         Ok((session, intent))
+    }
+
+    /// Refuses more bytes of an upload where they would only wait.
+    ///
+    /// # Errors
+    /// [`Error::Behind`].
+    pub fn check_load(&self, tenant: &TenantId) -> Result<(), Error> {
+        self.uploads.check_load(tenant)
     }
 
     /// Where an upload is. A request that writes to it lets go first.

@@ -380,7 +380,7 @@ impl<'a> Writer<'a> {
             let (intent, conditions) = (Arc::clone(&self.intent), Conditions::default());
             // What came in one request was never staged.
             let staged = self.session.state.is_some().then_some(&self.session);
-            uploads.commit(intent, upload, new, conditions, Some(sha256), staged).await
+            uploads.commit(intent, upload, new, conditions, Some(sha256), staged, None).await
         };
         match finished.await {
             Ok(image) => {

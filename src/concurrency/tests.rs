@@ -1,0 +1,87 @@
+use std::iter;
+
+use super::*;
+
+/// As many as may be at once, where it is known how long things take.
+async fn full(concurrency: &Concurrency) -> Vec<Permit> {
+    concurrency.permit("busy", soon()).await.unwrap().done(Sort::new(0, 1));
+    let mut permits = Vec::new();
+    while let Some(permit) = concurrency.permit("busy", Instant::now()).await {
+        permits.push(permit);
+    }
+    permits
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+#[tokio::test]
+async fn what_is_over_the_limit_waits_its_turn() {
+    let concurrency = Concurrency::default();
+    let mut permits = full(&concurrency).await;
+    let Standing { limit, under_way, .. } = concurrency.standing();
+    assert!(limit == under_way && under_way == permits.len() && limit > 1);
+
+    let busy = (0..3).map(|_| {
+        tokio::spawn({
+            let concurrency = concurrency.clone();
+            async move { concurrency.permit("busy", soon()).await }
+        })
+    });
+    let busy: Vec<_> = busy.collect();
+    tokio::task::yield_now().await;
+    let quiet = tokio::spawn({
+        let concurrency = concurrency.clone();
+        async move { concurrency.permit("quiet", soon()).await }
+    });
+    tokio::task::yield_now().await;
+
+    permits.truncate(limit - 2);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(quiet.is_finished(), "after one of the busy owner's");
+    assert_eq!(busy.iter().filter(|waiting| waiting.is_finished()).count(), 1);
+    permits.clear();
+    for waiting in busy.into_iter().chain(iter::once(quiet)) {
+        assert!(waiting.await.unwrap().is_some());
+    }
+    let standing = concurrency.standing();
+    assert_eq!((standing.under_way, standing.waiting), (0, 0));
+}
+
+#[tokio::test]
+async fn a_turn_that_comes_too_late_is_the_next_ones() {
+    let concurrency = Concurrency::default();
+    let mut permits = full(&concurrency).await;
+    let gone = tokio::spawn({
+        let concurrency = concurrency.clone();
+        async move { concurrency.permit("busy", Instant::now() + Duration::from_millis(50)).await }
+    });
+    tokio::task::yield_now().await;
+    let next = tokio::spawn({
+        let concurrency = concurrency.clone();
+        async move { concurrency.permit("busy", soon()).await }
+    });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(gone.await.unwrap().is_none());
+    permits.pop();
+    assert!(next.await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn who_waits_long_is_behind_until_it_is_served() {
+    let concurrency = Concurrency::default();
+    let permits = full(&concurrency).await;
+    let waiting = tokio::spawn({
+        let concurrency = concurrency.clone();
+        async move { concurrency.permit("busy", soon()).await }
+    });
+    tokio::time::sleep(INTERVAL / 2).await;
+    assert!(!concurrency.is_behind("busy"), "a burst");
+    tokio::time::sleep(INTERVAL).await;
+    assert!(concurrency.is_behind("busy"));
+    assert!(!concurrency.is_behind("quiet"));
+    drop(permits);
+    let permit = waiting.await.unwrap();
+    assert!(permit.is_some() && !concurrency.is_behind("busy"));
+}

@@ -1,0 +1,86 @@
+//! More uploads than the store gets done: their tenant is refused more, at once, and nobody else waits for it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::harness::App;
+use crate::harness::http::{Connection, Request, Response};
+use crate::harness::images;
+use crate::harness::minio;
+use crate::harness::multipart::Form;
+use crate::harness::problem::assert_problem;
+use crate::harness::toxiproxy::Toxiproxy;
+use crate::harness::upload::{self, UPLOAD};
+
+/// As many as the process does at once at first, and half as many again.
+const BACKLOG: usize = 48;
+
+/// A server whose store answers after a second.
+async fn slow() -> (App, Toxiproxy) {
+    let store = minio::minio().await;
+    let address = store.endpoint.trim_start_matches("http://").parse().unwrap();
+    let network = Toxiproxy::in_front_of(address).await;
+    network.add("latency", "downstream", json!({"latency": 1000})).await;
+    let app = App::builder().minio().await;
+    let app = app.env("AWS_ENDPOINT_URL_S3", &format!("http://{}", network.addr));
+    (app.start().await, network)
+}
+
+fn put(tenant: &str, name: &str) -> Request {
+    let image = images::jpeg(9, 9, 20_000);
+    Request::put(&format!("{UPLOAD}/42/{name}")).tenant(tenant).body(image)
+}
+
+/// The answer, and when it came.
+async fn timed(request: Request, addr: SocketAddr) -> (Response, Instant) {
+    (request.send(addr).await, Instant::now())
+}
+
+#[tokio::test]
+async fn who_brings_too_much_is_refused_more_and_others_are_not() {
+    let (app, _network) = slow().await;
+    let addr = app.addr;
+    let backlog: Vec<_> =
+        (0..BACKLOG).map(|n| tokio::spawn(timed(put("busy", &format!("{n}.jpg")), addr))).collect();
+    sleep(Duration::from_millis(800)).await;
+
+    let began = Instant::now();
+    let quiet = tokio::spawn(timed(put("quiet", "a.jpg"), addr));
+    let form = Form::new().file("b.jpg", &images::jpeg(9, 9, 20_000));
+    let direct = json!({"fileName": "c.jpg", "size": 1000, "contentType": "image/jpeg"});
+    let mut connection = Connection::open(addr).await;
+    for more in [
+        put("busy", "a.jpg"),
+        form.post(&upload::path("42")).tenant("busy"),
+        Request::post("/consumer-api/service/consumers/customer-images/direct-uploads/42")
+            .tenant("busy")
+            .header("content-type", "application/json")
+            .body(direct.to_string()),
+        Request::post("/consumer-api/service/consumers/customer-images/tus/42")
+            .tenant("busy")
+            .header("tus-resumable", "1.0.0")
+            .header("upload-length", "1000")
+            .header("upload-metadata", "filename ZC5qcGc="),
+    ] {
+        // On one connection: a short body is read, so that the client need not connect again.
+        connection.send(more.head_bytes(addr)).await;
+        connection.send(more.body_bytes()).await;
+        let refused = connection.response().await;
+        assert_problem(&refused, "overloaded");
+    }
+    assert!(began.elapsed() < Duration::from_millis(500), "they were kept waiting");
+
+    let (stored, quiet_ended) = quiet.await.unwrap();
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    let mut last = quiet_ended;
+    for upload in backlog {
+        let (stored, ended) = upload.await.unwrap();
+        assert_eq!(stored.status, 201, "what was taken in is stored: {}", stored.text());
+        last = last.max(ended);
+    }
+    assert!(last > quiet_ended, "the quiet tenant waited behind the busy one's");
+    let stored = put("busy", "a.jpg").send(addr).await;
+    assert_eq!(stored.status, 201, "the backlog is gone: {}", stored.text());
+}
