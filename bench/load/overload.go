@@ -55,9 +55,18 @@ func sendByTheClock(arguments []string) error {
 	return nil
 }
 
-// send begins rate uploads a second until then, each on a connection that is free or a new one, and waits
-// for all.
 func (o *overload) send(to *tally, rate float64, until time.Time, tenant func(int) string) {
+	dial := func() *connection { return &connection{address: o.address, timeout: *o.timeout} }
+	byTheClock(rate, until, dial, func(c *connection, n int, due time.Time) {
+		// From when it was due: what waits for its turn here waits for the server.
+		got := c.exchange(o.raw(tenant(n), n)...)
+		to.add(got, time.Since(due))
+	})
+}
+
+// byTheClock begins rate requests a second until then, each on a connection that is free or a new one, and
+// waits for all.
+func byTheClock(rate float64, until time.Time, dial func() *connection, send func(c *connection, n int, due time.Time)) {
 	if rate <= 0 {
 		return
 	}
@@ -65,11 +74,11 @@ func (o *overload) send(to *tally, rate float64, until time.Time, tenant func(in
 	var sent sync.WaitGroup
 	began := time.Now()
 	for n := 0; ; n++ {
-		at := began.Add(time.Duration(float64(n) / rate * float64(time.Second)))
-		if at.After(until) {
+		due := began.Add(time.Duration(float64(n) / rate * float64(time.Second)))
+		if due.After(until) {
 			break
 		}
-		time.Sleep(time.Until(at))
+		time.Sleep(time.Until(due))
 		sent.Add(1)
 		go func() {
 			defer sent.Done()
@@ -77,12 +86,12 @@ func (o *overload) send(to *tally, rate float64, until time.Time, tenant func(in
 			select {
 			case c = <-free:
 			default:
-				c = &connection{address: o.address, timeout: *o.timeout}
+				c = dial()
 			}
-			// From when it was due: what waits for its turn here waits for the server.
-			got := c.exchange(o.raw(tenant(n), n)...)
-			to.add(got, time.Since(at))
-			free <- c
+			send(c, n, due)
+			if c.socket != nil {
+				free <- c
+			}
 		}()
 	}
 	sent.Wait()
@@ -117,12 +126,12 @@ func (o *tally) add(got answer, took time.Duration) {
 	defer o.lock.Unlock()
 	o.all[got.outcome()]++
 	switch {
-	case got.err == nil && got.status < 300:
+	case got.err == nil && got.status >= 200 && got.status < 300:
 		o.good = append(o.good, took)
 		if time.Now().Before(o.until) {
 			o.within++
 		}
-	case got.status == 503:
+	case got.status == 503 || got.status == 429:
 		o.refused++
 		if _, err := strconv.Atoi(got.header.Get("Retry-After")); err == nil {
 			o.hinted++
