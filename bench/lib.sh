@@ -141,8 +141,10 @@ start_standin() {
 # minutes later: it is cleared here, so that its memory is free and no run pays for it.
 empty_bucket() {
     load bucket -url "$store" -bucket $bucket -reset
-    find "$minio_data/.minio.sys/tmp/.trash" -mindepth 1 -delete 2>/dev/null || true
+    empty_trash
 }
+
+empty_trash() { find "$minio_data/.minio.sys/tmp/.trash" -mindepth 1 -delete 2>/dev/null || true; }
 
 # --- gatehouse -----------------------------------------------------------------------
 

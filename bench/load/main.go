@@ -20,6 +20,8 @@ const usage = `usage: load COMMAND [flags]
   sink        an upstream that throws every body away
   hooks       a receiver of webhooks that tells how fast they came
   overload    uploads by the clock, as many as are asked for, beside a quiet tenant's
+  soak        requests of all kinds at once, for long, while what gatehouse takes is sampled
+  soaked FILE what the JSON lines of a soak in FILE come to; exits 1 unless all stayed well
   records     a list's first page, a page far down, and single records
   fsync       durable writes a second
   wait        wait until a URL answers 200
@@ -41,6 +43,8 @@ func main() {
 		"sink":      serveSink,
 		"hooks":     receiveHooks,
 		"overload":  sendByTheClock,
+		"soak":      soakGatehouse,
+		"soaked":    reportSoak,
 		"records":   readRecords,
 		"fsync":     measureSync,
 		"wait":      waitForURL,
