@@ -222,6 +222,7 @@ impl Application {
                 budget: Arc::clone(&budget),
                 registry: Arc::clone(&registry),
                 database,
+                records: background.as_ref().map(|background| background.asked().0),
             };
             let look = web::Data::new(watched.look());
             let server = Server::build().workers(1).shutdown_timeout(1).disable_signals();

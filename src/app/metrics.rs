@@ -2,7 +2,7 @@
 //! things are now.
 
 use std::{
-    sync::{Arc, LazyLock},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -55,6 +55,13 @@ static WAITING: LazyLock<IntGauge> = LazyLock::new(|| {
     height("gatehouse_upload_memory_waiting", "Uploads that wait for a part of that budget.")
 });
 
+/// When the database answered last what there is.
+static ANSWERED: Mutex<Option<Instant>> = Mutex::new(None);
+
+fn answered() -> MutexGuard<'static, Option<Instant>> {
+    ANSWERED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Makes all modules' metrics, if they are told at all.
 pub(super) fn register(settings: &Settings) {
     if settings.operations.listen.is_none() {
@@ -80,6 +87,7 @@ pub(super) struct Watched {
     pub(super) budget: Arc<Budget>,
     pub(super) registry: Arc<Registry>,
     pub(super) database: Option<Database>,
+    pub(super) records: Option<Records>,
 }
 
 impl Watched {
@@ -93,10 +101,16 @@ impl Watched {
             {
                 MEMORY.with_label_values(&[state]).set(count(bytes));
             }
+            if let Some(at) = *answered() {
+                AGE.set(count(at.elapsed().as_secs()));
+            }
             WAITING.set(count(budget.waiting()));
             self.registry.tell_instances();
             if let Some(database) = &self.database {
                 database.tell_connections();
+            }
+            if let Some(records) = &self.records {
+                consumers::metrics::tell_turns(records.concurrency());
             }
         }))
     }
@@ -105,19 +119,19 @@ impl Watched {
 /// Sets the metrics of what the database has, again and again until `end`. While it cannot be asked they
 /// stay as they are.
 pub(super) async fn ask(records: Records, jobs: Jobs, end: CancellationToken) {
-    let mut answered = Instant::now();
+    // None of them is older than the process.
+    *answered() = Some(Instant::now());
     loop {
         let began = Instant::now();
         let pause = match (records.overview().await, jobs.counts().await) {
             (Ok(there_is), Ok(counts)) => {
                 consumers::metrics::tell(&there_is);
                 jobs::metrics::tell(&counts);
-                answered = Instant::now();
+                *answered() = Some(Instant::now());
                 ASK_EVERY.max((began.elapsed() * REST).min(LONGEST_REST))
             }
             _ => ASK_EVERY,
         };
-        AGE.set(count(answered.elapsed().as_secs()));
         if end.run_until_cancelled(sleep(pause)).await.is_none() {
             return;
         }

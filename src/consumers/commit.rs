@@ -23,6 +23,25 @@ use crate::{
     trace,
 };
 
+/// What an upload's last step goes by.
+#[derive(Default)]
+pub(super) struct LastStep {
+    /// The request's.
+    pub(super) conditions: Conditions,
+    /// Of all its bytes, where they passed through here.
+    pub(super) sha256: Option<[u8; 32]>,
+    /// Its turn, where it has it already.
+    pub(super) permit: Option<Permit>,
+}
+
+/// A change of the store and of the record.
+struct Change {
+    new: NewImage,
+    check: Check,
+    commit: Commit,
+    permit: Option<Permit>,
+}
+
 impl Uploads {
     /// Refuses, before its bytes come, what would only wait: an upload of a tenant whose earlier ones do.
     ///
@@ -59,17 +78,16 @@ impl Uploads {
     }
 
     /// The last step of an upload, of which all bytes are there and checked. Once its object is in
-    /// its place, nothing of it needs to be staged. `permit` is its turn, where it has it already.
+    /// its place, nothing of it needs to be staged.
     pub(super) fn commit(
         &self,
         intent: Arc<Intent>,
         upload: Box<dyn Upload>,
         new: NewImage,
-        conditions: Conditions,
-        sha256: Option<[u8; 32]>,
+        last: LastStep,
         staged: Option<&Session>,
-        permit: Option<Permit>,
     ) -> impl Future<Output = Result<Image, Error>> + Send + use<> {
+        let LastStep { conditions, sha256, permit } = last;
         let on_conflict = self.settings.on_conflict;
         let check: Check = Arc::new(move |old| check_target(&conditions, on_conflict, old));
         let commit = Commit { sha256, if_absent: on_conflict == OnConflict::Reject };
@@ -80,8 +98,8 @@ impl Uploads {
                 None => Ok(()),
             }
         };
-        let first = async { Ok(()) };
-        commit_recorded(intent, upload, new, check, commit, permit, first, unstage)
+        let change = Change { new, check, commit, permit };
+        commit_recorded(intent, upload, change, async { Ok(()) }, unstage)
     }
 
     /// Puts `bytes`, the same image in other words, in the place of what `image` has, if that is still its
@@ -136,8 +154,8 @@ impl Uploads {
             Ok(())
         };
         let nothing = async { Ok(()) };
-        self.carry_out(commit_recorded(intent, upload, new, check, commit, None, foretell, nothing))
-            .await
+        let change = Change { new, check, commit, permit: None };
+        self.carry_out(commit_recorded(intent, upload, change, foretell, nothing)).await
     }
 
     /// Lets a session go that a request failed on; with `ends`, ends it, since nothing but other
@@ -214,13 +232,11 @@ fn check_target(
 async fn commit_recorded(
     intent: Arc<Intent>,
     upload: Box<dyn Upload>,
-    new: NewImage,
-    check: Check,
-    commit: Commit,
-    permit: Option<Permit>,
+    change: Change,
     first: impl Future<Output = records::Result<()>>,
     unstage: impl Future<Output = Result<(), Settling>>,
 ) -> Result<Image, Error> {
+    let Change { new, check, commit, permit } = change;
     let prepared = trace::within("records.prepare", intent.prepare(new, check, permit)).await?;
     fault::point("commit.prepared");
     if let Err(error) = first.await {

@@ -54,9 +54,9 @@ refusals! {
     /// Why images are not listed.
     ListRefused: KEPT, &[QueryInvalid];
     /// Why a customer is not erased.
-    EraseRefused: CUSTOMER, KEPT;
+    EraseRefused: CUSTOMER, KEPT, &[Overloaded];
     /// Why an image's record is not told, or the image not deleted.
-    ImageRefused: FOUND, CONDITION, KEPT;
+    ImageRefused: FOUND, CONDITION, KEPT, &[Overloaded];
     /// Why an image's bytes are not sent.
     ContentRefused: FOUND, CONDITION, KEPT, &[QueryInvalid, RangeNotSatisfiable];
     /// Why they are not sent to who has a link.

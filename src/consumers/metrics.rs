@@ -6,6 +6,7 @@ use super::{
     error::Error,
     records::{Image, Overview},
 };
+use crate::concurrency::Standing;
 use crate::metrics::{
     HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, count, counter, gauge, height, sizes,
 };
@@ -43,6 +44,14 @@ static UNFINISHED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     gauge(
         "gatehouse_unfinished_changes",
         "Uploads and deletions whose end is not written yet, in the database, of all processes; abandoned: whose process is gone.",
+        &["state"],
+    )
+});
+
+static TURNS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauge(
+        "gatehouse_changes",
+        "Changes of images in the store and the database: how many may be made at once, are, and wait for their turn.",
         &["state"],
     )
 });
@@ -87,7 +96,7 @@ pub fn register() {
     for metric in [&IMAGES, &BYTES, &EVENTS] {
         LazyLock::force(metric);
     }
-    for metric in [&EVENTS_AGE, &UNFINISHED] {
+    for metric in [&EVENTS_AGE, &TURNS, &UNFINISHED] {
         LazyLock::force(metric);
     }
 }
@@ -104,6 +113,14 @@ pub fn tell(there_is: &Overview) {
     let Overview { intents, abandoned, .. } = *there_is;
     UNFINISHED.with_label_values(&["under-way"]).set(count(intents.saturating_sub(abandoned)));
     UNFINISHED.with_label_values(&["abandoned"]).set(count(abandoned));
+}
+
+/// Sets the metrics of how many changes are made at once.
+pub fn tell_turns(standing: Standing) {
+    let Standing { limit, under_way, waiting } = standing;
+    for (state, changes) in [("limit", limit), ("under-way", under_way), ("waiting", waiting)] {
+        TURNS.with_label_values(&[state]).set(count(changes));
+    }
 }
 
 /// An upload that comes. Dropped without an outcome, its client has left.

@@ -11,6 +11,7 @@ use futures_util::{Stream, StreamExt};
 use tokio_util::task::TaskTracker;
 
 use super::{
+    commit::LastStep,
     error::Error,
     image::{self, Dimensions, ImageType, Inspector},
     images::conditional::Conditions,
@@ -316,8 +317,8 @@ impl Incoming {
             width: dimensions.width,
             height: dimensions.height,
         };
-        let commit =
-            uploads.commit(self.intent, upload, new, conditions, Some(sha256), None, permit);
+        let last = LastStep { conditions, sha256: Some(sha256), permit };
+        let commit = uploads.commit(self.intent, upload, new, last, None);
         // Once begun, a commit runs to its end even if the client leaves meanwhile.
         uploads.carry_out(commit).await
     }

@@ -225,7 +225,9 @@ async fn what_stands_in_the_database_is_told() {
             let stored = upload::put(name, &image).send(app.addr).await;
             assert_eq!(stored.status, 201, "{}", stored.text());
         }
-        // It is asked when the server starts and then by and by.
+        // It is asked when the server starts and then by and by, and what it said grows old meanwhile.
+        let age = |metrics: &Metrics| metrics.value("gatehouse_database_gauges_age_seconds") >= 1.0;
+        Metrics::until(&app, age).await;
         let images = |metrics: &Metrics| metrics.value("gatehouse_images") == 2.0;
         let metrics = Metrics::until(&app, images).await;
         assert_eq!(metrics.value("gatehouse_images_bytes"), 2.0 * image.len() as f64);

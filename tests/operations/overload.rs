@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use crate::harness::App;
 use crate::harness::http::{Connection, Request, Response};
 use crate::harness::images;
+use crate::harness::metrics::Metrics;
 use crate::harness::minio;
 use crate::harness::multipart::Form;
 use crate::harness::problem::assert_problem;
@@ -17,13 +18,15 @@ use crate::harness::upload::{self, UPLOAD};
 /// As many as the process does at once at first, and half as many again.
 const BACKLOG: usize = 48;
 
+const WAITING: &str = "gatehouse_changes{state=\"waiting\"}";
+
 /// A server whose store answers after a second.
 async fn slow() -> (App, Toxiproxy) {
     let store = minio::minio().await;
     let address = store.endpoint.trim_start_matches("http://").parse().unwrap();
     let network = Toxiproxy::in_front_of(address).await;
     network.add("latency", "downstream", json!({"latency": 1000})).await;
-    let app = App::builder().minio().await;
+    let app = App::builder().operations().minio().await;
     let app = app.env("AWS_ENDPOINT_URL_S3", &format!("http://{}", network.addr));
     (app.start().await, network)
 }
@@ -45,6 +48,8 @@ async fn who_brings_too_much_is_refused_more_and_others_are_not() {
     let backlog: Vec<_> =
         (0..BACKLOG).map(|n| tokio::spawn(timed(put("busy", &format!("{n}.jpg")), addr))).collect();
     sleep(Duration::from_millis(800)).await;
+    let metrics = Metrics::of(&app).await;
+    assert!(metrics.value(WAITING) >= 1.0, "{}", metrics.text);
 
     let began = Instant::now();
     let quiet = tokio::spawn(timed(put("quiet", "a.jpg"), addr));
@@ -83,4 +88,5 @@ async fn who_brings_too_much_is_refused_more_and_others_are_not() {
     assert!(last > quiet_ended, "the quiet tenant waited behind the busy one's");
     let stored = put("busy", "a.jpg").send(addr).await;
     assert_eq!(stored.status, 201, "the backlog is gone: {}", stored.text());
+    assert_eq!(Metrics::of(&app).await.value(WAITING), 0.0);
 }

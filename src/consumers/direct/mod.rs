@@ -24,6 +24,7 @@ pub use answer::Answer;
 pub use request::Asked;
 
 use super::{
+    commit::LastStep,
     error::Error,
     image::ImageType,
     images::conditional::Conditions,
@@ -272,7 +273,8 @@ impl DirectUploads {
         };
         let upload = storage.begin_from(staged, object).await?;
         let (intent, staged) = (Arc::clone(intent), Some(session));
-        let commit = self.uploads.commit(intent, upload, new, conditions, sha256, staged, None);
+        let last = LastStep { conditions, sha256, permit: None };
+        let commit = self.uploads.commit(intent, upload, new, last, staged);
         commit.await.map_err(changed_meanwhile)
     }
 

@@ -13,9 +13,9 @@ use uuid::Uuid;
 use super::{FINISHED, ResumableUploads, Standing, fields::Checksum, seen::Seen, terms::Terms};
 use crate::{
     consumers::{
+        commit::LastStep,
         error::Error,
         image::ImageType,
-        images::conditional::Conditions,
         metrics::{self, Method},
         names::CustomerId,
         records::{self, Image, Intent, NewImage, Progress, Session},
@@ -377,10 +377,11 @@ impl<'a> Writer<'a> {
                 width: dimensions.width,
                 height: dimensions.height,
             };
-            let (intent, conditions) = (Arc::clone(&self.intent), Conditions::default());
+            let intent = Arc::clone(&self.intent);
+            let last = LastStep { sha256: Some(sha256), ..LastStep::default() };
             // What came in one request was never staged.
             let staged = self.session.state.is_some().then_some(&self.session);
-            uploads.commit(intent, upload, new, conditions, Some(sha256), staged, None).await
+            uploads.commit(intent, upload, new, last, staged).await
         };
         match finished.await {
             Ok(image) => {
