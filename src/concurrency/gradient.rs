@@ -29,9 +29,12 @@ const WINDOW: Duration = Duration::from_millis(100);
 const WINDOW_THINGS: u32 = 10;
 /// How long what was learnt when it was calm is good for, where there is a queue.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
-/// A probe ends after these.
-const PROBE_THINGS: u32 = 10;
+/// A probe ends after as many, or when it takes too long: for what is under way to end, or in all.
+const PROBE_THINGS: u32 = 6;
+const PROBE_DRAIN: Duration = Duration::from_secs(10);
 const PROBE_FOR: Duration = Duration::from_secs(1);
+/// The next one is this many times as long away as the last one took, at least.
+const PROBE_REST: u32 = 20;
 
 /// Things that take about as long as one another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,8 +56,9 @@ impl Sort {
 pub(super) struct Gradient {
     limit: f64,
     calm: HashMap<Sort, Mean>,
-    /// When it was learnt last how long things take when it is calm.
-    learnt: Option<Instant>,
+    /// Until when it is good enough what was learnt of when it is calm.
+    good_until: Option<Instant>,
+    probed: Option<Instant>,
     probe: Option<Probe>,
     window: Window,
 }
@@ -69,6 +73,8 @@ struct Mean {
 struct Probe {
     began: Instant,
     left: u32,
+    /// When it is over at the latest.
+    until: Instant,
 }
 
 #[derive(Default)]
@@ -86,7 +92,8 @@ impl Default for Gradient {
         Self {
             limit: BEGIN,
             calm: HashMap::new(),
-            learnt: None,
+            good_until: None,
+            probed: None,
             probe: None,
             window: Window::default(),
         }
@@ -107,34 +114,50 @@ impl Gradient {
 
     /// Begins and ends probes; to be called now and then. `queued`: whether things wait.
     pub(super) fn look(&mut self, now: Instant, queued: bool) {
-        let is_due = |since: Option<Instant>, every| since.is_none_or(|at| now - at >= every);
-        match &self.probe {
-            Some(probe) if probe.left == 0 || now - probe.began >= PROBE_FOR => {
+        if let Some(probe) = &self.probe {
+            if probe.left == 0 || now >= probe.until {
+                self.good_until = Some(now + PROBE_EVERY.max((now - probe.began) * PROBE_REST));
                 self.probe = None;
-                self.learnt = Some(now);
+                self.probed = Some(now);
                 self.window = Window::default();
             }
-            None if queued && is_due(self.learnt, PROBE_EVERY) => {
-                self.probe = Some(Probe { began: now, left: PROBE_THINGS });
-            }
-            _ => {}
+        } else if queued && self.good_until.is_none_or(|until| now >= until) {
+            // What was learnt before counts little from now on.
+            self.calm.values_mut().for_each(Mean::fade);
+            self.probe = Some(Probe { began: now, left: PROBE_THINGS, until: now + PROBE_DRAIN });
+        }
+    }
+
+    /// Since when things have waited only for one another, if they came at `since`: none while a probe keeps them
+    /// waiting.
+    pub(super) fn waiting_since(&self, since: Instant) -> Option<Instant> {
+        if self.probe.is_some() {
+            None
+        } else {
+            Some(self.probed.map_or(since, |at| at.max(since)))
         }
     }
 
     /// A thing of this sort `took` so long, with so many under way, itself among them.
     pub(super) fn took(&mut self, sort: Sort, took: Duration, beside: usize, now: Instant) {
-        let took = took.as_secs_f64().max(1e-6).ln();
+        let seconds = took.as_secs_f64().max(1e-6).ln();
         if beside <= CALM {
-            self.calm.entry(sort).or_default().add(took);
-            self.learnt = Some(now);
-            if let Some(probe) = &mut self.probe {
-                probe.left = probe.left.saturating_sub(1);
+            self.calm.entry(sort).or_default().add(seconds);
+            match &mut self.probe {
+                Some(probe) => {
+                    if probe.left == PROBE_THINGS {
+                        // What was under way has ended. The others are done in a few rounds.
+                        probe.until = now + PROBE_FOR.max(took * PROBE_THINGS);
+                    }
+                    probe.left = probe.left.saturating_sub(1);
+                }
+                None => self.good_until = Some(now + PROBE_EVERY),
             }
         } else if let Some(calm) = self.calm.get(&sort)
             && self.probe.is_none()
         {
             self.window.things += 1;
-            self.window.sum += took - calm.mean;
+            self.window.sum += seconds - calm.mean;
         }
         self.look(now, false);
         let began = *self.window.began.get_or_insert(now);
@@ -158,6 +181,10 @@ impl Gradient {
 impl Mean {
     /// How many count; each more takes the place of as many.
     const MEMORY: f64 = 20.0;
+
+    fn fade(&mut self) {
+        self.count = self.count.min(1.0);
+    }
 
     fn add(&mut self, value: f64) {
         self.count = (self.count + 1.0).min(Self::MEMORY);
@@ -233,7 +260,7 @@ mod tests {
         assert!(before >= 50 && after <= 20, "{before}, then {after}");
         // Slower, and not narrower: known from the next probe on.
         narrow.width = 50.0;
-        let slower = narrow.busy(90, &[(SMALL, 0.05)]);
+        let slower = narrow.busy(120, &[(SMALL, 1.0)]);
         assert!(slower >= 50, "{slower}");
     }
 
@@ -250,17 +277,35 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_ends() {
-        let (mut gradient, now) = (Gradient::default(), Instant::now());
+    fn a_probe_takes_as_long_as_things_take() {
+        let (mut gradient, mut now) = (Gradient::default(), Instant::now());
+        let (sort, second) = (Sort::new(0, SMALL), Duration::from_secs(1));
         gradient.look(now, true);
         assert_eq!(gradient.limit(), CALM, "nothing is known yet");
-        gradient.look(now + PROBE_FOR / 2, true);
-        assert_eq!(gradient.limit(), CALM);
-        gradient.look(now + PROBE_FOR, true);
-        assert_eq!(gradient.limit(), 32, "nothing came of it");
+        assert!(gradient.waiting_since(now).is_none(), "nobody waits for others");
+        now += second * 3;
+        gradient.took(sort, second * 3, 32, now);
+        assert_eq!(gradient.limit(), CALM, "what was under way before tells nothing");
+        for _ in 0..PROBE_THINGS {
+            assert_eq!(gradient.limit(), CALM);
+            now += second;
+            gradient.took(sort, second, CALM, now);
+        }
+        assert_eq!(gradient.limit(), 32);
+        assert_eq!(gradient.waiting_since(now - second), Some(now));
         gradient.look(now + PROBE_EVERY, true);
-        assert_eq!(gradient.limit(), 32, "too soon");
-        gradient.look(now + PROBE_FOR + PROBE_EVERY, true);
+        assert_eq!(gradient.limit(), 32, "too soon, for as long as it took");
+        gradient.look(now + second * 9 * PROBE_REST, true);
         assert_eq!(gradient.limit(), CALM);
+    }
+
+    #[test]
+    fn a_probe_of_which_nothing_comes_ends() {
+        let (mut gradient, now) = (Gradient::default(), Instant::now());
+        gradient.look(now, true);
+        gradient.look(now + PROBE_DRAIN / 2, false);
+        assert_eq!(gradient.limit(), CALM);
+        gradient.look(now + PROBE_DRAIN, true);
+        assert_eq!(gradient.limit(), 32);
     }
 }

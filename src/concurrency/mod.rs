@@ -3,8 +3,9 @@
 //! The limit follows how long things take against how long they take when few are done at once
 //! ([`gradient`]); so it finds what a store, a database or this machine can do at once, whichever of them is the
 //! narrowest, and follows when that changes. What is over the limit waits, each owner in a queue of its own
-//! ([`fair`]): who asks for little does not wait behind who asks for much. Whose queue does not get
-//! shorter is to be refused early ([`Concurrency::is_behind`]).
+//! ([`fair`]): who asks for little does not wait behind who asks for much. No owner has more than three quarters
+//! of the limit, so that one whose things take long leaves the others room. Whose queue does not get shorter is to be
+//! refused early ([`Concurrency::is_behind`]).
 //!
 //! It knows no tenant and no store: an owner is a text to it.
 
@@ -12,6 +13,7 @@ mod fair;
 mod gradient;
 
 use std::{
+    collections::HashMap,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -40,10 +42,13 @@ pub struct Concurrency(Arc<Mutex<State>>);
 struct State {
     gradient: Gradient,
     under_way: usize,
+    /// Of each owner that has some.
+    owners: HashMap<Arc<str>, usize>,
     waiting: Queue<Waiter>,
 }
 
 struct Waiter {
+    owner: Arc<str>,
     since: Instant,
     granted: oneshot::Sender<Permit>,
 }
@@ -51,6 +56,7 @@ struct Waiter {
 /// One of the things that may be done now; the next one's turn comes when it is dropped.
 pub struct Permit {
     concurrency: Concurrency,
+    owner: Arc<str>,
     began: Instant,
     /// Under way when it began, itself among them.
     beside: usize,
@@ -68,23 +74,20 @@ pub struct Standing {
 }
 
 impl Concurrency {
-    /// Waits for a turn of `owner`'s until then.
-    pub async fn permit(&self, owner: &str, until: Instant) -> Option<Permit> {
+    /// Waits for a turn of `owner`'s until then. What `is_ready` goes before what is still to come of the same owner.
+    pub async fn permit(&self, owner: &str, is_ready: bool, until: Instant) -> Option<Permit> {
         let waiting = {
             let mut state = self.lock();
-            let now = Instant::now();
-            let queued = !state.waiting.is_empty();
-            state.gradient.look(now, queued);
-            if !queued && state.may_begin() {
-                let beside = state.begin();
-                drop(state);
-                return Some(Permit { concurrency: self.clone(), began: now, beside });
+            let owner = state.owner(owner);
+            if state.waiting.is_empty() && state.may_begin(&owner) {
+                return Some(state.begin(self, owner));
             }
             let (granted, waiting) = oneshot::channel();
-            state.waiting.push(owner, Waiter { since: now, granted });
+            let waiter = Waiter { owner: Arc::clone(&owner), since: Instant::now(), granted };
+            state.waiting.push(&owner, waiter, is_ready);
             waiting
         };
-        // A probe may have ended just now.
+        // Others may wait whose owners have as many as they may.
         self.serve();
         // A turn that comes too late is passed on when the channel is dropped.
         timeout_at(until, waiting).await.ok()?.ok()
@@ -93,8 +96,15 @@ impl Concurrency {
     /// Whether `owner` gets its turns so late that it had better come later.
     pub fn is_behind(&self, owner: &str) -> bool {
         let mut state = self.lock();
-        let oldest = state.waiting.oldest(owner, |waiter| !waiter.granted.is_closed());
-        oldest.is_some_and(|waiter| waiter.since.elapsed() > INTERVAL)
+        state.look();
+        let State { gradient, waiting, .. } = &mut *state;
+        let oldest = waiting.oldest(owner, Waiter::waits).map(|waiter| waiter.since).min();
+        let since = oldest.and_then(|since| gradient.waiting_since(since));
+        let is_behind = since.is_some_and(|since| since.elapsed() > INTERVAL);
+        drop(state);
+        // A probe may have ended just now.
+        self.serve();
+        is_behind
     }
 
     /// What it stands at now.
@@ -108,17 +118,20 @@ impl Concurrency {
     fn serve(&self) {
         loop {
             let mut state = self.lock();
-            if !state.may_begin() {
+            state.look();
+            let State { gradient, under_way, owners, waiting } = &mut *state;
+            let limit = gradient.limit();
+            if *under_way >= limit {
                 return;
             }
-            let Some(waiter) = state.waiting.pop(|waiter| !waiter.granted.is_closed()) else {
+            let may = |owner: &str| owners.get(owner).is_none_or(|has| *has < share(limit));
+            let Some(Waiter { owner, granted, .. }) = waiting.pop(may, Waiter::waits) else {
                 return;
             };
-            let beside = state.begin();
+            let permit = state.begin(self, owner);
             drop(state);
-            let permit = Permit { concurrency: self.clone(), began: Instant::now(), beside };
             // Who has just left drops it, and that serves the next.
-            let _ = waiter.granted.send(permit);
+            let _ = granted.send(permit);
         }
     }
 
@@ -127,17 +140,54 @@ impl Concurrency {
     }
 }
 
+/// The most that one owner may have of a limit.
+fn share(limit: usize) -> usize {
+    limit - limit / 4
+}
+
 impl State {
-    fn may_begin(&self) -> bool {
-        self.under_way < self.gradient.limit()
+    fn look(&mut self) {
+        self.gradient.look(Instant::now(), !self.waiting.is_empty());
     }
 
-    fn begin(&mut self) -> usize {
+    /// The owner's name, as it is kept already where it is.
+    fn owner(&self, owner: &str) -> Arc<str> {
+        self.owners
+            .get_key_value(owner)
+            .map_or_else(|| Arc::from(owner), |(name, _)| Arc::clone(name))
+    }
+
+    fn may_begin(&self, owner: &str) -> bool {
+        let limit = self.gradient.limit();
+        let has = self.owners.get(owner).copied().unwrap_or_default();
+        self.under_way < limit && has < share(limit)
+    }
+
+    fn begin(&mut self, concurrency: &Concurrency, owner: Arc<str>) -> Permit {
         self.under_way += 1;
-        if !self.may_begin() {
+        *self.owners.entry(Arc::clone(&owner)).or_default() += 1;
+        if !self.may_begin(&owner) {
             self.gradient.reached();
         }
-        self.under_way
+        let (concurrency, began) = (concurrency.clone(), Instant::now());
+        Permit { concurrency, owner, began, beside: self.under_way }
+    }
+
+    fn end(&mut self, owner: &str) {
+        self.under_way -= 1;
+        if let Some(has) = self.owners.get_mut(owner) {
+            *has -= 1;
+            if *has == 0 {
+                self.owners.remove(owner);
+            }
+        }
+    }
+}
+
+impl Waiter {
+    /// Whether there is still somebody who waits.
+    fn waits(&self) -> bool {
+        !self.granted.is_closed()
     }
 }
 
@@ -170,7 +220,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.concurrency.lock().under_way -= 1;
+        self.concurrency.lock().end(&self.owner);
         self.concurrency.serve();
     }
 }

@@ -1,12 +1,14 @@
+//! Turns, as those who wait for them see them.
+
 use std::iter;
 
 use super::*;
 
-/// As many as may be at once, where it is known how long things take.
+/// As many as one owner may have at once, where it is known how long things take.
 async fn full(concurrency: &Concurrency) -> Vec<Permit> {
-    concurrency.permit("busy", soon()).await.unwrap().done(Sort::new(0, 1));
+    concurrency.permit("busy", false, soon()).await.unwrap().done(Sort::new(0, 1));
     let mut permits = Vec::new();
-    while let Some(permit) = concurrency.permit("busy", Instant::now()).await {
+    while let Some(permit) = concurrency.permit("busy", false, Instant::now()).await {
         permits.push(permit);
     }
     permits
@@ -21,23 +23,29 @@ async fn what_is_over_the_limit_waits_its_turn() {
     let concurrency = Concurrency::default();
     let mut permits = full(&concurrency).await;
     let Standing { limit, under_way, .. } = concurrency.standing();
-    assert!(limit == under_way && under_way == permits.len() && limit > 1);
+    assert!(under_way == permits.len() && under_way == share(limit) && under_way < limit);
+    let others = concurrency.permit("other", false, Instant::now()).await;
+    assert!(others.is_some(), "one owner leaves the others room");
+    drop(others);
+    for _ in under_way..limit {
+        permits.push(concurrency.permit("other", false, Instant::now()).await.unwrap());
+    }
 
     let busy = (0..3).map(|_| {
         tokio::spawn({
             let concurrency = concurrency.clone();
-            async move { concurrency.permit("busy", soon()).await }
+            async move { concurrency.permit("busy", false, soon()).await }
         })
     });
     let busy: Vec<_> = busy.collect();
     tokio::task::yield_now().await;
     let quiet = tokio::spawn({
         let concurrency = concurrency.clone();
-        async move { concurrency.permit("quiet", soon()).await }
+        async move { concurrency.permit("quiet", false, soon()).await }
     });
     tokio::task::yield_now().await;
 
-    permits.truncate(limit - 2);
+    permits.drain(..2);
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert!(quiet.is_finished(), "after one of the busy owner's");
     assert_eq!(busy.iter().filter(|waiting| waiting.is_finished()).count(), 1);
@@ -55,12 +63,14 @@ async fn a_turn_that_comes_too_late_is_the_next_ones() {
     let mut permits = full(&concurrency).await;
     let gone = tokio::spawn({
         let concurrency = concurrency.clone();
-        async move { concurrency.permit("busy", Instant::now() + Duration::from_millis(50)).await }
+        async move {
+            concurrency.permit("busy", false, Instant::now() + Duration::from_millis(50)).await
+        }
     });
     tokio::task::yield_now().await;
     let next = tokio::spawn({
         let concurrency = concurrency.clone();
-        async move { concurrency.permit("busy", soon()).await }
+        async move { concurrency.permit("busy", false, soon()).await }
     });
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(gone.await.unwrap().is_none());
@@ -74,7 +84,7 @@ async fn who_waits_long_is_behind_until_it_is_served() {
     let permits = full(&concurrency).await;
     let waiting = tokio::spawn({
         let concurrency = concurrency.clone();
-        async move { concurrency.permit("busy", soon()).await }
+        async move { concurrency.permit("busy", false, soon()).await }
     });
     tokio::time::sleep(INTERVAL / 2).await;
     assert!(!concurrency.is_behind("busy"), "a burst");

@@ -54,10 +54,13 @@ impl Uploads {
     /// Waits for the turn of an upload of the tenant's, before its bytes come.
     ///
     /// # Errors
-    /// [`Error::Behind`]; or the turn does not come.
+    /// [`Error::Behind`].
     pub(super) async fn turn(&self, tenant: &TenantId) -> Result<Permit, Error> {
         self.check_load(tenant)?;
-        Ok(self.records.permit(tenant).await?)
+        match self.records.permit(tenant).await {
+            Err(records::Error::Overloaded) => Err(Error::Behind),
+            permit => Ok(permit?),
+        }
     }
 
     /// Looks early whether an upload of at least `least` bytes could be kept under `key`: by the

@@ -197,7 +197,7 @@ impl From<Error> for Problem {
                 "What was sent is not what this upload was begun for, and was thrown away; begin a new one.",
             ),
             Error::Behind => problem.detail(
-                "Earlier uploads of this tenant still wait to be stored; nothing of this one was kept.",
+                "Earlier uploads of this tenant still wait to be stored; send this again later.",
             ),
             Error::UploadLocked => problem.retry_after(Duration::from_secs(1)),
             Error::UploadOverrun => problem.detail(

@@ -60,7 +60,7 @@ pub async fn upload_form(
         .take_form(&tenant.0, customer, &mut body.body, &boundary, conditions, size_hint)
         .await;
     coming.ended(stored.as_ref());
-    body.unless_taken(stored.as_ref()).await;
+    body.discard_if_behind(stored.as_ref()).await;
     match stored {
         // A chunked body whose first chunk is the last is no body at all.
         Err(Error::MultipartInvalid(_)) if body.body.received() == 0 => {
@@ -98,7 +98,7 @@ pub async fn upload_raw(
     let stored =
         uploads.take_raw(&tenant.0, customer, &name, &mut body.body, conditions, size_hint).await;
     coming.ended(stored.as_ref());
-    body.unless_taken(stored.as_ref()).await;
+    body.discard_if_behind(stored.as_ref()).await;
     Ok(created(&stored?))
 }
 
@@ -174,9 +174,6 @@ pub(super) fn acceptable_body(request: &HttpRequest) -> Result<Option<u64>, Erro
     if has_body { Ok(length) } else { Err(Error::FileMissing) }
 }
 
-/// A body that is read to its end even if it is refused.
-const SHORT: u64 = 256 * 1024;
-
 /// A body that tells the access line how much of it came, even when the client leaves.
 pub(super) struct UploadBody {
     pub(super) body: Body,
@@ -197,13 +194,11 @@ impl UploadBody {
         let labels = request.extensions().get::<Labels>().cloned();
         Self { body: Body::new(payload, length, rate), labels }
     }
-}
 
-impl UploadBody {
-    /// Throws a short body away that is refused only for now: its client will come again.
-    async fn unless_taken(&mut self, outcome: Result<&Image, &Error>) {
+    /// Throws a short body away that is refused for now: its client will come again.
+    async fn discard_if_behind(&mut self, outcome: Result<&Image, &Error>) {
         if matches!(outcome, Err(Error::Behind)) {
-            self.body.discard(SHORT).await;
+            self.body.discard().await;
         }
     }
 }

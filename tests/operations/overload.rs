@@ -15,17 +15,17 @@ use crate::harness::problem::assert_problem;
 use crate::harness::toxiproxy::Toxiproxy;
 use crate::harness::upload::{self, UPLOAD};
 
-/// As many as the process does at once at first, and half as many again.
+/// Twice as many as a tenant may do at once at first.
 const BACKLOG: usize = 48;
 
 const WAITING: &str = "gatehouse_changes{state=\"waiting\"}";
 
-/// A server whose store answers after a second.
+/// A server whose store answers after three seconds.
 async fn slow() -> (App, Toxiproxy) {
     let store = minio::minio().await;
     let address = store.endpoint.trim_start_matches("http://").parse().unwrap();
     let network = Toxiproxy::in_front_of(address).await;
-    network.add("latency", "downstream", json!({"latency": 1000})).await;
+    network.add("latency", "downstream", json!({"latency": 3000})).await;
     let app = App::builder().operations().minio().await;
     let app = app.env("AWS_ENDPOINT_URL_S3", &format!("http://{}", network.addr));
     (app.start().await, network)
@@ -45,6 +45,8 @@ async fn timed(request: Request, addr: SocketAddr) -> (Response, Instant) {
 async fn who_brings_too_much_is_refused_more_and_others_are_not() {
     let (app, _network) = slow().await;
     let addr = app.addr;
+    // How long it takes is to be known, or it would be looked at first.
+    assert_eq!(put("busy", "a.jpg").send(addr).await.status, 201);
     let backlog: Vec<_> =
         (0..BACKLOG).map(|n| tokio::spawn(timed(put("busy", &format!("{n}.jpg")), addr))).collect();
     sleep(Duration::from_millis(800)).await;
@@ -72,20 +74,19 @@ async fn who_brings_too_much_is_refused_more_and_others_are_not() {
         // On one connection: a short body is read, so that the client need not connect again.
         connection.send(more.head_bytes(addr)).await;
         connection.send(more.body_bytes()).await;
-        let refused = connection.response().await;
-        assert_problem(&refused, "overloaded");
+        assert_problem(&connection.response().await, "overloaded");
     }
-    assert!(began.elapsed() < Duration::from_millis(500), "they were kept waiting");
+    assert!(began.elapsed() < Duration::from_secs(1), "they were kept waiting");
 
     let (stored, quiet_ended) = quiet.await.unwrap();
     assert_eq!(stored.status, 201, "{}", stored.text());
-    let mut last = quiet_ended;
+    let mut behind_it = 0;
     for upload in backlog {
         let (stored, ended) = upload.await.unwrap();
         assert_eq!(stored.status, 201, "what was taken in is stored: {}", stored.text());
-        last = last.max(ended);
+        behind_it += usize::from(ended > quiet_ended);
     }
-    assert!(last > quiet_ended, "the quiet tenant waited behind the busy one's");
+    assert!(behind_it >= BACKLOG / 4, "the quiet tenant's waited: {behind_it} were behind it");
     let stored = put("busy", "a.jpg").send(addr).await;
     assert_eq!(stored.status, 201, "the backlog is gone: {}", stored.text());
     assert_eq!(Metrics::of(&app).await.value(WAITING), 0.0);

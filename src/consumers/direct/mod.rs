@@ -184,7 +184,10 @@ impl DirectUploads {
         id: Uuid,
         conditions: Conditions,
     ) -> Result<Image, Error> {
-        self.uploads.check_load(&tenant)?;
+        if let Err(behind) = self.uploads.check_load(&tenant) {
+            let finished = self.uploads.records.finished(&tenant, id).await?;
+            return finished.map(|finished| finished.image).ok_or(behind);
+        }
         let uploads = Arc::clone(&self.uploads);
         let completion = async move {
             match self.uploads.records.claim(&tenant, id, PATIENCE, is_open).await {

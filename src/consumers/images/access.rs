@@ -20,7 +20,7 @@ use crate::{
         error::Error,
         records::{
             self, Check, ExpectedSize, Filter, Image, Intent, Position, Reconciler, Records,
-            Settling, Usage,
+            Settling, Turn, Usage,
         },
     },
     fault,
@@ -289,8 +289,8 @@ async fn delete_recorded(
     image: Image,
     check: Check,
 ) -> Result<(), Error> {
-    let _turn = intent.prepare_deletion(image.id, check).await?;
-    delete_prepared(&intent, &storage, &image.key).await
+    let turn = intent.prepare_deletion(image.id, check).await?;
+    delete_prepared(&intent, turn, &storage, &image.key).await
 }
 
 /// The same for an object without a record.
@@ -299,19 +299,20 @@ async fn delete_stray(
     storage: SharedStorage,
     key: ObjectKey,
 ) -> Result<(), Error> {
-    let _turn = intent.prepare_stray_deletion().await?;
-    delete_prepared(&intent, &storage, &key).await
+    let turn = intent.prepare_stray_deletion().await?;
+    delete_prepared(&intent, turn, &storage, &key).await
 }
 
 async fn delete_prepared(
     intent: &Intent,
+    turn: Turn,
     storage: &SharedStorage,
     key: &ObjectKey,
 ) -> Result<(), Error> {
     fault::point("delete.prepared");
     intent.while_held(storage.delete(key)).await??;
     fault::point("delete.removed");
-    intent.complete_deletion().await?;
+    intent.complete_deletion(turn).await?;
     fault::point("delete.recorded");
     Ok(())
 }

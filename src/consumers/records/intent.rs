@@ -35,7 +35,7 @@ use crate::{
     tenant::TenantId,
 };
 
-/// How long a change waits for its turn at a name, across processes.
+/// How long a change waits for its turn at a name, across processes; and for its turn among all.
 const TURN: Duration = Duration::from_secs(30);
 /// How long it waits where the change before has failed, and is to be settled.
 const LEFT_OVER: Duration = Duration::from_secs(2);
@@ -259,9 +259,10 @@ impl Intent {
     ///
     /// # Errors
     /// [`Error::Lost`] as [`Intent::complete`].
-    pub async fn complete_deletion(&self) -> Result<()> {
+    pub async fn complete_deletion(&self, turn: Turn) -> Result<()> {
         self.records.complete_deletion(self.id).await?;
         self.end();
+        turn.permit.done(Sort::new(Kind::Deletion as u8, 0));
         Ok(())
     }
 
@@ -350,8 +351,7 @@ impl Intent {
             + Sync
             + 'static,
     {
-        let began = Instant::now();
-        let name = self.records.names().turn(&self.key, began + TURN);
+        let name = self.records.names().turn(&self.key, Instant::now() + TURN);
         let name = match permit.take() {
             // Of what is waited for here the others are no reason.
             Some(held) => {
@@ -363,14 +363,20 @@ impl Intent {
         };
         let name = name.ok_or(Error::Busy)?;
         let work = Arc::new(work);
-        let mut pause = Duration::from_millis(5);
+        let (mut began, mut pause) = (None, Duration::from_millis(5));
         loop {
             // For each try anew, since what is waited for in between is another's change.
             let mut permit = match permit.take() {
                 Some(permit) => permit,
-                None => self.records.permit(&self.tenant).await?,
+                None => {
+                    let until = Instant::now() + TURN;
+                    let permit =
+                        self.records.0.concurrency.permit(self.tenant.as_str(), true, until);
+                    permit.await.ok_or(Error::Overloaded)?
+                }
             };
             permit.begins();
+            let began: Instant = *began.get_or_insert_with(Instant::now);
             self.records.keep_alive().await?;
             let (id, tenant, key) = (self.id, self.tenant.clone(), self.key.clone());
             let (quotas, work) = (self.records.quotas(), Arc::clone(&work));

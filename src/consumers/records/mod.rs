@@ -102,7 +102,7 @@ pub const MIGRATIONS: &[Migration] = &[
     },
 ];
 
-/// How long a change waits for its turn among all.
+/// How long an upload of which nothing has come waits for its turn among all changes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The records. Cheap to clone.
@@ -157,13 +157,13 @@ impl Records {
         self.0.concurrency.is_behind(tenant.as_str())
     }
 
-    /// Waits for a turn of the tenant's among those who change something.
+    /// Waits for a turn of the tenant's among all changes, for an upload of which nothing has come yet.
     ///
     /// # Errors
     /// [`Error::Overloaded`] when it does not come.
     pub async fn permit(&self, tenant: &TenantId) -> Result<Permit> {
         let until = Instant::now() + PATIENCE;
-        let permit = self.0.concurrency.permit(tenant.as_str(), until).await;
+        let permit = self.0.concurrency.permit(tenant.as_str(), false, until).await;
         permit.ok_or(Error::Overloaded)
     }
 
