@@ -1,9 +1,9 @@
 //! How many things are done at once, and whose turn it is: an adaptive concurrency limit, fair by owner.
 //!
 //! The limit follows how long things take against how long they take when few are done at once
-//! ([`gradient`]); so it finds what a store, a database or this machine can do at once, whichever of them is the
+//! (`gradient`); so it finds what a store, a database or this machine can do at once, whichever of them is the
 //! narrowest, and follows when that changes. What is over the limit waits, each owner in a queue of its own
-//! ([`fair`]): who asks for little does not wait behind who asks for much. No owner has more than three quarters
+//! (`fair`): who asks for little does not wait behind who asks for much. No owner has more than three quarters
 //! of the limit, so that one whose things take long leaves the others room. Whose queue does not get shorter is to be
 //! refused early ([`Concurrency::is_behind`]).
 //!
