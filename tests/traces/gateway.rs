@@ -3,7 +3,7 @@
 use super::*;
 use crate::harness::App;
 use crate::harness::collector::{Collector, only};
-use crate::harness::http::Connection;
+use crate::harness::http::{Connection, PATIENCE};
 use crate::harness::upstream::{BUSY, Upstream, a_moment};
 
 async fn before(collector: &Collector, upstream: &Upstream) -> App {
@@ -155,10 +155,17 @@ async fn a_failure_marks_both_spans_and_each_try_has_its_own() {
     assert_eq!(root.get("error.type"), "upstream-unreachable");
     assert_eq!(root.get("gatehouse.reason"), "refused");
     assert_eq!(only(&spans, "GET").get("error.type"), "refused");
-    // The line about it, too.
-    let line =
-        app.log_text().lines().find(|line| line.contains("a request failed")).map(str::to_owned);
-    let line: serde_json::Value = serde_json::from_str(&line.expect("a line")).unwrap();
+    // The line about it, too, which is written beside the requests.
+    let line = async {
+        loop {
+            let log = app.log_text();
+            if let Some(line) = log.lines().find(|line| line.contains("a request failed")) {
+                return serde_json::from_str::<serde_json::Value>(line).unwrap();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let line = tokio::time::timeout(PATIENCE, line).await.expect("a line");
     assert_eq!(line["trace_id"], root.trace.as_str());
 }
 

@@ -84,6 +84,8 @@ impl Hasher {
 
     /// Works until `stop`, one image at a time.
     pub async fn run(self, stop: CancellationToken) {
+        // A process that died may have left some, and nobody else may be there to wait for.
+        self.records.wake_hasher();
         let work = async {
             loop {
                 let older_than = tokio::select! {
