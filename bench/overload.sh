@@ -21,7 +21,7 @@ serve() {
     local settings=()
     if [[ $STORE == minio ]]; then
         empty_bucket
-        mapfile -t settings < <(s3_settings "$store" | tr ' ' '\n')
+        read -r -a settings < <(s3_settings "$store")
     fi
     start_gatehouse gatehouse "${ports[2]}" GATEHOUSE__TELEMETRY__LOG=warn "${settings[@]}" \
         GATEHOUSE__STORAGE__LOCAL__ROOT="$folder/objects" GATEHOUSE__DATABASE__URL="sqlite://$folder/gatehouse.db"

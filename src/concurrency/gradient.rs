@@ -131,11 +131,7 @@ impl Gradient {
     /// Since when things have waited only for one another, if they came at `since`: none while a probe keeps them
     /// waiting.
     pub(super) fn waiting_since(&self, since: Instant) -> Option<Instant> {
-        if self.probe.is_some() {
-            None
-        } else {
-            Some(self.probed.map_or(since, |at| at.max(since)))
-        }
+        self.probe.is_none().then(|| self.probed.map_or(since, |at| at.max(since)))
     }
 
     /// A thing of this sort `took` so long, with so many under way, itself among them.

@@ -41,10 +41,16 @@ pub struct Concurrency(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     gradient: Gradient,
-    under_way: usize,
+    under_way: UnderWay,
+    waiting: Queue<Waiter>,
+}
+
+/// What is done now.
+#[derive(Default)]
+struct UnderWay {
+    all: usize,
     /// Of each owner that has some.
     owners: HashMap<Arc<str>, usize>,
-    waiting: Queue<Waiter>,
 }
 
 struct Waiter {
@@ -78,7 +84,7 @@ impl Concurrency {
     pub async fn permit(&self, owner: &str, is_ready: bool, until: Instant) -> Option<Permit> {
         let waiting = {
             let mut state = self.lock();
-            let owner = state.owner(owner);
+            let owner = state.under_way.owner(owner);
             if state.waiting.is_empty() && state.may_begin(&owner) {
                 return Some(state.begin(self, owner));
             }
@@ -95,22 +101,18 @@ impl Concurrency {
 
     /// Whether `owner` gets its turns so late that it had better come later.
     pub fn is_behind(&self, owner: &str) -> bool {
-        let mut state = self.lock();
-        state.look();
-        let State { gradient, waiting, .. } = &mut *state;
+        // A probe may be over.
+        self.serve();
+        let State { gradient, waiting, .. } = &mut *self.lock();
         let oldest = waiting.oldest(owner, Waiter::waits).map(|waiter| waiter.since).min();
         let since = oldest.and_then(|since| gradient.waiting_since(since));
-        let is_behind = since.is_some_and(|since| since.elapsed() > INTERVAL);
-        drop(state);
-        // A probe may have ended just now.
-        self.serve();
-        is_behind
+        since.is_some_and(|since| since.elapsed() > INTERVAL)
     }
 
     /// What it stands at now.
     pub fn standing(&self) -> Standing {
         let state = self.lock();
-        let (limit, under_way) = (state.gradient.limit(), state.under_way);
+        let (limit, under_way) = (state.gradient.limit(), state.under_way.all);
         Standing { limit, under_way, waiting: state.waiting.len() }
     }
 
@@ -118,13 +120,10 @@ impl Concurrency {
     fn serve(&self) {
         loop {
             let mut state = self.lock();
-            state.look();
-            let State { gradient, under_way, owners, waiting } = &mut *state;
+            let State { gradient, under_way, waiting } = &mut *state;
+            gradient.look(Instant::now(), !waiting.is_empty());
             let limit = gradient.limit();
-            if *under_way >= limit {
-                return;
-            }
-            let may = |owner: &str| owners.get(owner).is_none_or(|has| *has < share(limit));
+            let may = |owner: &str| under_way.has_room(owner, limit);
             let Some(Waiter { owner, granted, .. }) = waiting.pop(may, Waiter::waits) else {
                 return;
             };
@@ -146,10 +145,21 @@ fn share(limit: usize) -> usize {
 }
 
 impl State {
-    fn look(&mut self) {
-        self.gradient.look(Instant::now(), !self.waiting.is_empty());
+    fn may_begin(&self, owner: &str) -> bool {
+        self.under_way.has_room(owner, self.gradient.limit())
     }
 
+    fn begin(&mut self, concurrency: &Concurrency, owner: Arc<str>) -> Permit {
+        self.under_way.begin(&owner);
+        if !self.may_begin(&owner) {
+            self.gradient.reached();
+        }
+        let (concurrency, began) = (concurrency.clone(), Instant::now());
+        Permit { concurrency, owner, began, beside: self.under_way.all }
+    }
+}
+
+impl UnderWay {
     /// The owner's name, as it is kept already where it is.
     fn owner(&self, owner: &str) -> Arc<str> {
         self.owners
@@ -157,24 +167,18 @@ impl State {
             .map_or_else(|| Arc::from(owner), |(name, _)| Arc::clone(name))
     }
 
-    fn may_begin(&self, owner: &str) -> bool {
-        let limit = self.gradient.limit();
-        let has = self.owners.get(owner).copied().unwrap_or_default();
-        self.under_way < limit && has < share(limit)
+    /// Whether one more of the owner's may begin.
+    fn has_room(&self, owner: &str, limit: usize) -> bool {
+        self.all < limit && self.owners.get(owner).is_none_or(|has| *has < share(limit))
     }
 
-    fn begin(&mut self, concurrency: &Concurrency, owner: Arc<str>) -> Permit {
-        self.under_way += 1;
-        *self.owners.entry(Arc::clone(&owner)).or_default() += 1;
-        if !self.may_begin(&owner) {
-            self.gradient.reached();
-        }
-        let (concurrency, began) = (concurrency.clone(), Instant::now());
-        Permit { concurrency, owner, began, beside: self.under_way }
+    fn begin(&mut self, owner: &Arc<str>) {
+        self.all += 1;
+        *self.owners.entry(Arc::clone(owner)).or_default() += 1;
     }
 
     fn end(&mut self, owner: &str) {
-        self.under_way -= 1;
+        self.all -= 1;
         if let Some(has) = self.owners.get_mut(owner) {
             *has -= 1;
             if *has == 0 {
@@ -205,14 +209,14 @@ impl Permit {
     }
 
     /// What is done in this turn begins now, and not when the turn came.
-    pub(crate) fn begins(&mut self) {
+    pub fn begins(&mut self) {
         self.began = Instant::now();
     }
 
     /// It is done, and was a thing of this sort: what the limit learns from.
     pub fn done(self, sort: Sort) {
         let mut state = self.concurrency.lock();
-        let beside = self.beside.max(state.under_way);
+        let beside = self.beside.max(state.under_way.all);
         let now = Instant::now();
         state.gradient.took(sort, now - self.began, beside, now);
     }
@@ -220,7 +224,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.concurrency.lock().end(&self.owner);
+        self.concurrency.lock().under_way.end(&self.owner);
         self.concurrency.serve();
     }
 }

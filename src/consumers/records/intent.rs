@@ -368,12 +368,7 @@ impl Intent {
             // For each try anew, since what is waited for in between is another's change.
             let mut permit = match permit.take() {
                 Some(permit) => permit,
-                None => {
-                    let until = Instant::now() + TURN;
-                    let permit =
-                        self.records.0.concurrency.permit(self.tenant.as_str(), true, until);
-                    permit.await.ok_or(Error::Overloaded)?
-                }
+                None => self.records.permit_within(TURN, &self.tenant, true).await?,
             };
             permit.begins();
             let began: Instant = *began.get_or_insert_with(Instant::now);

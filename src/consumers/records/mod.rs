@@ -162,8 +162,17 @@ impl Records {
     /// # Errors
     /// [`Error::Overloaded`] when it does not come.
     pub async fn permit(&self, tenant: &TenantId) -> Result<Permit> {
-        let until = Instant::now() + PATIENCE;
-        let permit = self.0.concurrency.permit(tenant.as_str(), false, until).await;
+        self.permit_within(PATIENCE, tenant, false).await
+    }
+
+    async fn permit_within(
+        &self,
+        patience: Duration,
+        tenant: &TenantId,
+        is_ready: bool,
+    ) -> Result<Permit> {
+        let until = Instant::now() + patience;
+        let permit = self.0.concurrency.permit(tenant.as_str(), is_ready, until).await;
         permit.ok_or(Error::Overloaded)
     }
 

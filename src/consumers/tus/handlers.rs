@@ -232,7 +232,6 @@ async fn appended(
         let appended = Appended { offset, expires_at, image: Some(image) };
         return Ok(standing(StatusCode::NO_CONTENT, request, &appended).finish());
     }
-    resumable.check_load(&tenant.0)?;
     let (sender, receiver) = mpsc::channel(1);
     let body = UploadBody::of(request, payload, terms.body, resumable.settings());
     let work = Box::pin(resumable.into_inner().append(tenant.0, customer, id, terms, receiver));

@@ -144,14 +144,6 @@ impl ResumableUploads {
         Ok((session, intent))
     }
 
-    /// Refuses more bytes of an upload where they would only wait.
-    ///
-    /// # Errors
-    /// [`Error::Behind`].
-    pub fn check_load(&self, tenant: &TenantId) -> Result<(), Error> {
-        self.uploads.check_load(tenant)
-    }
-
     /// Where an upload is. A request that writes to it lets go first.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ impl ResumableUploads {
     /// Takes what `pieces` brings into the upload of this id.
     ///
     /// # Errors
-    /// [`records::Error::NotFound`], [`Error::UploadLocked`], [`Error::UploadConflict`], [`Error::ChecksumMismatch`];
+    /// [`Error::Behind`], [`records::Error::NotFound`], [`Error::UploadLocked`], [`Error::UploadConflict`], [`Error::ChecksumMismatch`];
     /// what is wrong with the bytes, which ends the upload; or the store or the database fails.
     pub async fn append(
         self: Arc<Self>,
@@ -61,6 +61,7 @@ impl ResumableUploads {
         terms: Terms,
         pieces: mpsc::Receiver<Piece>,
     ) -> Result<Appended, Error> {
+        self.uploads.check_load(&tenant)?;
         let uploads = Arc::clone(&self.uploads);
         let work = async move {
             match self.claim(&tenant, &customer, id).await {
