@@ -17,7 +17,7 @@ use crate::{
     edge::Leaving,
     gateway::Checks,
     jobs::{Jobs, Worker},
-    outbound::Client,
+    outbound::{Client, system_tls},
     settings::{Invalid, Settings},
     storage::{Budget, SharedStorage},
 };
@@ -213,7 +213,8 @@ fn deliverer(
     if !(webhooks.enabled && settings.consumers.workers.enabled) {
         return None;
     }
-    let client = match Client::new(webhooks.reach(), IDLE) {
+    let client = system_tls().and_then(|_| Client::new(webhooks.reach(), IDLE));
+    let client = match client {
         Ok(client) => client,
         Err(cause) => {
             tracing::warn!(

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use http::{Uri, uri::Scheme};
 use rustls_pki_types::CertificateDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
@@ -22,6 +23,19 @@ static SYSTEM: LazyLock<Result<Arc<ClientConfig>, String>> = LazyLock::new(|| {
     })
 });
 
+/// Whether `url` can be asked by who trusts what this system trusts.
+///
+/// # Errors
+/// When it is for https and there is nobody to trust, as half a sentence for the error about a setting.
+pub fn check_trust(url: &Uri) -> Result<(), String> {
+    if url.scheme() == Some(&Scheme::HTTPS) { system().map(drop) } else { Ok(()) }
+}
+
+/// What trusts nobody.
+pub(super) fn nobody() -> Result<ClientConfig, String> {
+    with_roots(RootCertStore::empty())
+}
+
 /// What trusts these authorities, and speaks HTTP/1.1.
 ///
 /// # Errors
@@ -33,6 +47,10 @@ pub fn trusting(authorities: &[CertificateDer<'static>]) -> Result<ClientConfig,
     if usable == 0 {
         return Err("is for https, and its ca_file has no certificate that can be used".to_owned());
     }
+    with_roots(roots)
+}
+
+fn with_roots(roots: RootCertStore) -> Result<ClientConfig, String> {
     let config =
         ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()

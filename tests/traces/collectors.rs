@@ -128,6 +128,7 @@ fn what_cannot_be_right_stops_the_start() {
         ("OTLP_ENDPOINT", "127.0.0.1:4317", "setting telemetry.otlp_endpoint"),
         ("OTLP_PROTOCOL", "udp", "setting telemetry.otlp_protocol"),
         ("OTLP_HEADERS", "nothing", "setting telemetry.otlp_headers"),
+        ("OTLP_HEADERS", "x-name=%C3%A9", "setting telemetry.otlp_headers"),
         ("TRACE_SAMPLE_RATIO", "2", "setting telemetry.trace_sample_ratio"),
     ] {
         let ended = App::builder().set(&format!("TELEMETRY__{key}"), value).run(&["check"]);
@@ -135,4 +136,21 @@ fn what_cannot_be_right_stops_the_start() {
         assert!(ended.stderr.contains(sentence), "{}", ended.stderr);
         assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
     }
+}
+
+#[tokio::test]
+async fn only_https_needs_certificate_authorities() {
+    let collector = Collector::http().await;
+    let app = collector.builder().env("SSL_CERT_FILE", "/dev/null").start().await;
+    assert_eq!(Request::get("/problems/not-found").send(app.addr).await.status, 200);
+    collector.until(|spans| !spans.is_empty()).await;
+
+    let endpoint = collector.endpoint().replacen("http:", "https:", 1);
+    let ended = App::builder()
+        .set("TELEMETRY__OTLP_ENDPOINT", &endpoint)
+        .env("SSL_CERT_FILE", "/dev/null")
+        .run(&["serve"]);
+    assert_eq!(ended.status.code(), Some(2));
+    let sentence = "setting telemetry.otlp_endpoint is for https, and this system has no certificate authorities";
+    assert!(ended.stderr.contains(sentence), "{}", ended.stderr);
 }

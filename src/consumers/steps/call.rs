@@ -103,6 +103,9 @@ impl Caller {
         signer: Arc<Signer>,
         base: String,
     ) -> Result<Self, String> {
+        for call in &calls {
+            outbound::check_trust(&call.url)?;
+        }
         let client = Client::new(Reach::Anywhere, AT_ONCE)?;
         Ok(Self { records, calls: calls.into(), client, signer, base })
     }

@@ -24,7 +24,7 @@ use super::{
     http::Collector,
     settings::{Headers, OtlpProtocol},
 };
-use crate::{home::Home, telemetry::Settings};
+use crate::{home::Home, outbound, telemetry::Settings};
 
 /// The path of traces at a collector, where the URL tells none.
 const PATH: &str = "/v1/traces";
@@ -121,6 +121,7 @@ fn by_http(endpoint: &str, headers: Headers, home: &Handle) -> Result<Otlp, Stri
         "" | "/" => format!("{}{PATH}", endpoint.trim_end_matches('/')),
         _ => endpoint.to_owned(),
     };
+    outbound::check_trust(&uri)?;
     let text = |(name, value): (::http::HeaderName, ::http::HeaderValue)| {
         Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
     };

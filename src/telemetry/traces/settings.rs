@@ -104,11 +104,12 @@ fn is_endpoint(endpoint: &str) -> bool {
     })
 }
 
-/// A field as W3C Baggage writes one, which is what OpenTelemetry's variables are.
+/// A field as W3C Baggage writes one, which is what OpenTelemetry's variables are. Only of ASCII: gRPC's metadata
+/// and the exporter's HTTP fields are.
 fn header(pair: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = pair.split_once('=')?;
     let value = percent_encoding::percent_decode_str(value.trim()).decode_utf8().ok()?;
-    let mut value = HeaderValue::from_str(&value).ok()?;
+    let mut value = HeaderValue::from_str(&value).ok().filter(|value| value.to_str().is_ok())?;
     value.set_sensitive(true);
     Some((HeaderName::from_bytes(name.trim().as_bytes()).ok()?, value))
 }

@@ -52,6 +52,7 @@ impl Fetch {
     /// # Errors
     /// When there is nobody to trust, as half a sentence about the setting.
     pub(super) fn of(url: Uri) -> Result<Self, String> {
+        outbound::check_trust(&url)?;
         Ok(Self { url, client: Client::new(Reach::Anywhere, 0)? })
     }
 
