@@ -128,7 +128,7 @@ async fn what_is_put_off_has_not_been_tried() {
         subject.add(["late"]).await;
         let put_off = Arc::new(Mutex::new(0));
         let count = Arc::clone(&put_off);
-        let backoff = Backoff { give_up_after: Duration::from_millis(500), ..BACKOFF };
+        let backoff = Backoff { give_up_after: Duration::from_millis(2500), ..BACKOFF };
         let pace = Pace { backoff, ..pace(1) };
         let worker = start(&subject.jobs(), pace, NEVER, move |job| {
             assert_eq!(job.attempts, 1);
@@ -136,8 +136,8 @@ async fn what_is_put_off_has_not_been_tried() {
             *count += 1;
             // Longer than it would be tried for, if it were.
             let outcome = match *count {
-                1..=3 => Outcome::Later { after: Duration::from_millis(300) },
-                _ if job.tried_for() < Duration::from_millis(450) => Outcome::done(),
+                1..=3 => Outcome::Later { after: Duration::from_secs(1) },
+                _ if job.tried_for() < Duration::from_secs(2) => Outcome::done(),
                 _ => Outcome::dead("the waits were counted"),
             };
             async move { outcome }
