@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
 # Twice as many uploads as the server can take, by the clock, beside a quiet tenant that uploads now and then: how
-# many are stored and how many refused, and how long the quiet tenant's take, against the same tenant alone. SQLite
-# and the store are in memory; the store is local, or MinIO with STORE=minio.
+# many are stored and how many refused, and how long the quiet tenant's take, against the same tenant alone. STORE=
+#   local   the local store and SQLite in memory: cores are what is narrow;
+#   disk    both on the disk that TMPDIR is on, which is what is narrow then;
+#   minio   MinIO and SQLite in memory.
+# CORES="0 1" gives the service one core and the load the other.
 set -euo pipefail
 # shellcheck source=bench/lib.sh
 source "$(dirname "$0")/lib.sh"
@@ -9,11 +12,22 @@ source "$(dirname "$0")/lib.sh"
 need curl jq
 need_gatehouse
 build_load
-[[ ${STORE:=local} == local ]] || need_minio
+case ${STORE:=local} in
+    local | disk) ;;
+    minio) need_minio ;;
+    *) die "STORE is local, disk or minio" ;;
+esac
 count=${COUNT:-4000} size=${SIZE:-100000} seconds=${SECONDS_A_RUN:-10} quiet_rate=${QUIET_RATE:-10}
 if [[ -n $quick ]]; then count=50 seconds=1 rounds=1; fi
 
 folder=$memory/server url=http://127.0.0.1:${ports[2]}
+[[ $STORE != disk ]] || folder=$work/server
+on_core=()
+if [[ -n ${CORES:-} ]]; then
+    read -r core for_load <<<"$CORES"
+    on_core=(taskset -c "$core")
+    taskset -pc "$for_load" $$ >/dev/null
+fi
 
 serve() {
     rm -rf "$folder"
@@ -24,7 +38,8 @@ serve() {
         read -r -a settings < <(s3_settings "$store")
     fi
     start_gatehouse gatehouse "${ports[2]}" GATEHOUSE__TELEMETRY__LOG=warn "${settings[@]}" \
-        GATEHOUSE__STORAGE__LOCAL__ROOT="$folder/objects" GATEHOUSE__DATABASE__URL="sqlite://$folder/gatehouse.db"
+        GATEHOUSE__STORAGE__LOCAL__ROOT="$folder/objects" GATEHOUSE__DATABASE__URL="sqlite://$folder/gatehouse.db" \
+        "${on_core[@]}"
 }
 
 clocked() {
@@ -33,7 +48,7 @@ clocked() {
 }
 
 open_results overload
-[[ $STORE == local ]] || start_minio "$(data_folder 4096)"
+[[ $STORE != minio ]] || start_minio "$(data_folder 4096)"
 for ((round = 1; round <= rounds; round++)); do
     serve
     best=0
@@ -53,7 +68,7 @@ done
 
 {
     machine
-    echo "uploads of $size bytes, store $STORE, $seconds s a run, $rounds rounds; medians (least–most)"
+    echo "uploads of $size bytes, store $STORE, cores ${CORES:-shared}, $seconds s a run, $rounds rounds; medians (least–most)"
     for what in best_per_s stored_of_best calm_p99_ms quiet_p99_ms quiet_p99_of_calm; do
         jq -rs --arg what "$what" '[.[][$what]] | sort | "\($what): \(.[length / 2 | floor]) (\(.[0])–\(.[-1]))"' "$work/summary"
     done

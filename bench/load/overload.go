@@ -13,14 +13,14 @@ import (
 // steady low rate meanwhile. What it tells is how many were stored, how many were refused and how, and
 // how long the quiet tenant's took.
 type overload struct {
-	uploads
+	*uploads
 	rate      *float64
 	seconds   *float64
 	quietRate *float64
 }
 
 func sendByTheClock(arguments []string) error {
-	o := overload{uploads: *newUploads("overload", "http://127.0.0.1:3000")}
+	o := overload{uploads: newUploads("overload", "http://127.0.0.1:3000")}
 	o.rate = o.flags.Float64("rate", 0, "uploads a second of the busy tenants; 0: none")
 	o.seconds = o.flags.Float64("seconds", 10, "how long")
 	o.quietRate = o.flags.Float64("quiet-rate", 5, "uploads a second of the quiet tenant")
