@@ -176,11 +176,16 @@ impl Application {
         });
         let (consumers, background) = served.transpose()?.unzip();
         let consumers = consumers.filter(|_| settings.serve_consumers());
+        let shed = consumers.as_ref().map(Consumers::shed);
+        let shed = |gateway: Gateway| match &shed {
+            Some(shed) => gateway.shedding(consumers::NAME, Arc::clone(shed)),
+            None => gateway,
+        };
         let shared = Shared {
             consumers,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database.clone())),
             document: described::GATEWAY.clone(),
-            gateway: Gateway::new(
+            gateway: shed(Gateway::new(
                 gateway::PREFIX,
                 Arc::clone(&registry),
                 checks.clone(),
@@ -188,7 +193,7 @@ impl Application {
                 public.clone(),
                 cors.clone(),
                 ends.draining.clone(),
-            ),
+            )),
             cors,
             connections: TaskTracker::new(),
             ends: ends.clone(),
@@ -210,7 +215,7 @@ impl Application {
             listeners.push(listener.try_clone()?);
             let gateway = Gateway::new("", own, checks, trusted, public, None, ends.draining);
             let document = described::CONSUMERS.clone();
-            let direct = Shared { gateway, document, cors: None, ..shared.clone() };
+            let direct = Shared { gateway: shed(gateway), document, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
         let server = server.run();

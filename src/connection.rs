@@ -7,6 +7,7 @@
 //! actix at a time, framed as strictly as `head` and `chunks` demand. Knows no module.
 
 mod chunks;
+mod discard;
 mod exchange;
 mod gate;
 mod head;
@@ -35,14 +36,16 @@ use tokio::{
 };
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use self::{
+    discard::Dropped,
+    gate::{Gate, Next, Turn},
+    read_ahead::{Expected, ReadAhead},
+};
 pub use self::{
+    discard::discard,
     exchange::Exchange,
     stall::{Stall, reset_at_end, write_now},
     timer::Timer,
-};
-use self::{
-    gate::{Gate, Next, Turn},
-    read_ahead::{Expected, ReadAhead},
 };
 
 /// How often an expired limit is looked at again while the client still takes the answer before.
@@ -88,6 +91,8 @@ struct Shared {
     /// For how long it need not.
     write_limit: Cell<Duration>,
     gate: RefCell<Gate>,
+    /// Of a body that nobody wants.
+    dropped: Dropped,
     limits: Limits,
     phase: Cell<Phase>,
     ahead: ReadAhead,
@@ -103,6 +108,7 @@ impl Clock {
             blocked: Cell::new(false),
             write_limit: Cell::new(limits.write),
             gate: RefCell::new(Gate::new()),
+            dropped: Dropped::default(),
             limits,
             phase: Cell::new(Phase::Elsewhere),
             ahead: ReadAhead::new(),
@@ -147,15 +153,22 @@ impl Clock {
         self.0.io.borrow_mut().as_mut().map(|io| poll(Pin::new(io.get_mut())))
     }
 
-    /// Reads no further ahead than is allowed, unless an upgrade has taken the socket.
+    /// Reads no further ahead than is allowed, unless an upgrade has taken the socket. Of what is next, so many bytes
+    /// are `unwanted`.
     fn poll_socket(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
+        unwanted: u64,
     ) -> Option<Poll<io::Result<()>>> {
         let mut io = self.0.io.borrow_mut();
         let io = io.as_mut()?;
-        io.set_limit(self.0.ahead.left() as u64);
+        let left = self.0.ahead.left();
+        if unwanted > 0 {
+            let unwanted = usize::try_from(unwanted).unwrap_or(usize::MAX);
+            return Some(self.0.dropped.poll(io.get_ref(), cx, buffer, left, unwanted));
+        }
+        io.set_limit(left as u64);
         Some(Pin::new(io).poll_read(cx, buffer))
     }
 
@@ -223,6 +236,12 @@ impl Clock {
     fn let_go(&self, whole: bool) {
         self.0.ahead.expect(if whole { Expected::Head } else { Expected::Rest });
         self.read_on();
+    }
+
+    /// Throws away what is still to come of the body.
+    fn discard(&self) {
+        self.0.gate.borrow_mut().discard();
+        self.let_go(false);
     }
 
     fn end(&self, whole: bool) {
@@ -304,7 +323,7 @@ impl ClientStream {
                     }
                 }
             }
-            let Some(polled) = clock.poll_socket(cx, buffer) else {
+            let Some(polled) = clock.poll_socket(cx, buffer, gate.unwanted()) else {
                 return self.poll_after_upgrade(cx);
             };
             match polled {

@@ -15,7 +15,7 @@ use crate::{
     },
     database::{Database, Role},
     edge::Leaving,
-    gateway::Checks,
+    gateway::{Checks, Shed},
     jobs::{Jobs, Worker},
     outbound::{Client, system_tls},
     settings::{Invalid, Settings},
@@ -139,6 +139,12 @@ impl Consumers {
         let background =
             Background { reconciler, hasher, records, jobs, maker, caller, webhooks, deliverer };
         Ok((module, background))
+    }
+
+    /// What it does not take at the moment.
+    pub(super) fn shed(&self) -> Shed {
+        let uploads = Arc::clone(&self.uploads);
+        Arc::new(move |method, path, tenant| uploads.shed(method, path, tenant))
     }
 
     /// Adds the data, and what links of this process's own lead to.

@@ -81,6 +81,8 @@ enum Place {
     Head(Head),
     /// In a body with this much to come.
     Length(u64),
+    /// The same, for nobody.
+    Unwanted(u64),
     Chunked(Chunks),
     /// In what has no end.
     Rest,
@@ -113,6 +115,21 @@ impl Gate {
     /// Whether there are so many that no more are to be read.
     pub(super) fn keeps_much(&self) -> bool {
         self.kept.len() >= MAX_KEPT
+    }
+
+    /// Nobody wants what is still to come of the current body, where its length is known.
+    pub(super) fn discard(&mut self) {
+        if let Place::Length(left) = self.place {
+            self.place = Place::Unwanted(left);
+        }
+    }
+
+    /// Bytes to come of a body that nobody wants.
+    pub(super) fn unwanted(&self) -> u64 {
+        match self.place {
+            Place::Unwanted(left) => left,
+            _ => 0,
+        }
     }
 
     /// Takes what has not gone on away.
@@ -184,7 +201,7 @@ impl Gate {
                     Ok(None) => break,
                     Err(Refused) => (0, Some(Place::Refused)),
                 },
-                Place::Length(left) => {
+                Place::Length(left) | Place::Unwanted(left) => {
                     let step = usize::try_from(*left).map_or(rest.len(), |l| l.min(rest.len()));
                     *left -= step as u64;
                     (step, (*left == 0).then(Place::start))
@@ -280,6 +297,24 @@ mod tests {
                 prop_assert_eq!(begun, 1);
             }
             prop_assert!(!gate.keeps_some());
+        }
+    }
+
+    #[test]
+    fn a_body_alone_is_unwanted_and_not_the_next_one() {
+        let mut gate = Gate::new();
+        gate.discard();
+        let put = b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n";
+        for wanted in [false, true] {
+            let (passed, _) = goes_on(&mut gate, true, &[put, &b"abc"[..]].concat(), 1024);
+            assert_eq!((passed.len(), gate.unwanted()), (put.len() + 3, 0));
+            if !wanted {
+                gate.discard();
+                assert_eq!(gate.unwanted(), 4);
+            }
+            assert_eq!(goes_on(&mut gate, false, b"defg", 1024).0, b"defg");
+            assert_eq!(gate.unwanted(), 0);
+            gate.discard();
         }
     }
 

@@ -10,16 +10,12 @@ use std::{
 use actix_web::{error::PayloadError, web};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::error::Error;
 
 /// The longest that is slept at once, so that no window is too long for a clock.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60 * 60);
-
-/// What is thrown away of a body rather than closing its connection: bytes, and how long they are waited for.
-const LITTLE: u64 = 256 * 1024;
-const SOON: Duration = Duration::from_secs(1);
 
 /// The slowest a client may send.
 #[derive(Clone, Copy, Debug)]
@@ -80,16 +76,6 @@ impl Body {
             }
         }
         Ok(all)
-    }
-
-    /// Takes what is still to come and throws it away, where that is little and comes soon: the connection can be
-    /// used again then, which costs both sides less than another one.
-    pub async fn discard(&mut self) {
-        if self.remaining.is_some_and(|remaining| remaining <= LITTLE) {
-            let rest = async { while let Some(Ok(_)) = self.next().await {} };
-            // Otherwise the connection is closed.
-            let _ = timeout(SOON, rest).await;
-        }
     }
 
     /// Accounts for a piece, and cuts what lies beyond the declared length: for an `Upgrade`,

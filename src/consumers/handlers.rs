@@ -60,7 +60,6 @@ pub async fn upload_form(
         .take_form(&tenant.0, customer, &mut body.body, &boundary, conditions, size_hint)
         .await;
     coming.ended(stored.as_ref());
-    body.discard_if_behind(stored.as_ref()).await;
     match stored {
         // A chunked body whose first chunk is the last is no body at all.
         Err(Error::MultipartInvalid(_)) if body.body.received() == 0 => {
@@ -98,7 +97,6 @@ pub async fn upload_raw(
     let stored =
         uploads.take_raw(&tenant.0, customer, &name, &mut body.body, conditions, size_hint).await;
     coming.ended(stored.as_ref());
-    body.discard_if_behind(stored.as_ref()).await;
     Ok(created(&stored?))
 }
 
@@ -193,13 +191,6 @@ impl UploadBody {
         };
         let labels = request.extensions().get::<Labels>().cloned();
         Self { body: Body::new(payload, length, rate), labels }
-    }
-
-    /// Throws a short body away that is refused for now: its client will come again.
-    async fn discard_if_behind(&mut self, outcome: Result<&Image, &Error>) {
-        if matches!(outcome, Err(Error::Behind)) {
-            self.body.discard().await;
-        }
     }
 }
 

@@ -18,6 +18,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{Admitted, Early, Gateway, Target, auth::API_KEY, relay::Relay};
 use crate::{
+    connection::discard,
     edge::Labels,
     problem::{Kind, Problem},
     tenant::{self, Tenant, TenantId},
@@ -77,7 +78,7 @@ where
             let decided = request.extensions_mut().remove::<Admitted>();
             let outcome = match decided {
                 Some(admitted) => Ok(admitted),
-                None => relay.gateway().admit(request.head()).outcome().await,
+                None => relay.gateway().decide(request.head()).await,
             };
             match outcome {
                 Ok(mut admitted) => {
@@ -93,7 +94,13 @@ where
                 }
                 // It may be for something else that the app serves.
                 Err(Early::NoService(_)) => {}
-                Err(early) => return Ok(early.answer(&labels)?.map_into_right_body()),
+                Err(early) => {
+                    if matches!(early, Early::NotTaken(..)) {
+                        // It will be sent again.
+                        discard(&mut request).await;
+                    }
+                    return Ok(early.answer(&labels)?.map_into_right_body());
+                }
             }
             let response = app.call(request).await?;
             if trace::is_sampled()

@@ -27,7 +27,9 @@ use actix_http::{HttpMessage as _, Request, RequestHead};
 use actix_web::{
     HttpResponse,
     dev::{HttpServiceFactory, ServiceRequest, fn_service},
-    guard, web,
+    guard,
+    http::Method,
+    web,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -77,6 +79,10 @@ pub struct Module {
     pub openapi: fn() -> utoipa::openapi::OpenApi,
 }
 
+/// Sheds a module's load: says of a request, by its method, its raw path behind the service's name and a slash, and
+/// its tenant, why it is not taken at the moment. It is asked before any of the body is read or asked for.
+pub type Shed = Arc<dyn Fn(&Method, &str, &TenantId) -> Result<(), Problem> + Send + Sync>;
+
 /// The peers that are believed about whom they speak for.
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(pub Arc<[ipnet::IpNet]>);
@@ -100,6 +106,8 @@ pub struct Gateway {
     cors: Option<Arc<Cors>>,
     /// The process is about to stop.
     draining: CancellationToken,
+    /// What is shed, and of which module.
+    shed: Option<(&'static str, Shed)>,
 }
 
 /// Why a request is answered before it is anyone's.
@@ -110,6 +118,8 @@ enum Early {
     Refused(Box<Problem>, Box<Refused>),
     /// It only asks whether a page may send another.
     Preflight(Box<HttpResponse>),
+    /// It was admitted, but is not taken.
+    NotTaken(Box<Admitted>, Box<Problem>),
 }
 
 impl Early {
@@ -125,6 +135,10 @@ impl Early {
                 Err(*problem)
             }
             Self::Preflight(answer) => Ok(*answer),
+            Self::NotTaken(mut admitted, problem) => {
+                admitted.label(labels);
+                Err(*problem)
+            }
         }
     }
 }
@@ -166,12 +180,31 @@ impl Gateway {
         cors: Option<Arc<Cors>>,
         draining: CancellationToken,
     ) -> Self {
-        Self { prefix, registry, checks, trusted_proxies, public, cors, draining }
+        Self { prefix, registry, checks, trusted_proxies, public, cors, draining, shed: None }
+    }
+
+    /// The same, where some of a module's load is shed.
+    #[must_use]
+    pub fn shedding(self, module: &'static str, shed: Shed) -> Self {
+        Self { shed: Some((module, shed)), ..self }
     }
 
     /// Decides about a request from its head alone, before any of its body is read or asked
     /// for. The order is the contract's: path, service, CORS preflight, then the [`Checks`]:
-    /// credential, tenant, rate limit.
+    /// credential, tenant, rate limit; and last, whether its module takes it at the moment.
+    async fn decide(&self, head: &RequestHead) -> Result<Admitted, Early> {
+        let admitted = self.admit(head).outcome().await?;
+        if let Some((module, shed)) = &self.shed
+            && admitted.service.is_module(module)
+            && let Some(tenant) = &admitted.tenant
+            && let Some(rest) = head.uri.path().get(admitted.rest_at..)
+            && let Err(problem) = shed(&head.method, rest, tenant)
+        {
+            return Err(Early::NotTaken(Box::new(admitted), Box::new(problem)));
+        }
+        Ok(admitted)
+    }
+
     fn admit(&self, head: &RequestHead) -> Decision {
         let (service, rest_at) = match self.resolve(head.uri.path()) {
             Ok(resolved) => resolved,
@@ -211,13 +244,13 @@ impl Gateway {
         if !below.is_some_and(|tail| tail.starts_with('/')) {
             return Ok(());
         }
-        match self.admit(head).outcome().await {
+        match self.decide(head).await {
             // The listener's own paths begin like a service's there.
             Err(Early::NoService(Kind::ServiceNotFound)) if self.prefix.is_empty() => Ok(()),
             Err(early) => early.answer(labels).map(drop),
-            Ok(mut admitted) if admitted.service.is_exceeded_by(head.headers()) => {
-                admitted.label(labels);
-                Err(Kind::TooLarge.into())
+            Ok(admitted) if admitted.service.is_exceeded_by(head.headers()) => {
+                let problem = Box::new(Kind::TooLarge.into());
+                Early::NotTaken(Box::new(admitted), problem).answer(labels).map(drop)
             }
             Ok(admitted) => {
                 request.extensions_mut().insert(admitted);

@@ -18,6 +18,7 @@ use crate::harness::upload::{self, UPLOAD};
 /// Twice as many as a tenant may do at once at first.
 const BACKLOG: usize = 48;
 
+const IMAGES: &str = "/consumer-api/service/consumers/customer-images/images";
 const WAITING: &str = "gatehouse_changes{state=\"waiting\"}";
 
 /// A server whose store answers after three seconds.
@@ -76,7 +77,43 @@ async fn who_brings_too_much_is_refused_more_and_others_are_not() {
         connection.send(more.body_bytes()).await;
         assert_problem(&connection.response().await, "overloaded");
     }
+    // What follows a body that nobody looks at is found behind it, however it comes.
+    let refused = put("busy", "a.jpg");
+    let (head, body) = (refused.head_bytes(addr), refused.body_bytes());
+    let (first, rest) = body.split_at(9_000);
+    let after = [rest, &Request::get("/healthz").head_bytes(addr)].concat();
+    connection.send([&head, first].concat()).await;
+    sleep(Duration::from_millis(50)).await;
+    connection.send(after).await;
+    assert_problem(&connection.response().await, "overloaded");
+    assert_eq!(connection.response().await.status, 200);
+    // Who waits to be asked for the body is not.
+    let asks = put("busy", "a.jpg").header("expect", "100-continue");
+    let mut asking = Connection::open(addr).await;
+    asking.send(asks.head_bytes(addr)).await;
+    let refused = asking.response().await;
+    assert_problem(&refused, "overloaded");
+    assert!(refused.interim.is_empty(), "{:?}", refused.interim);
+    // More than a little is not waited for.
+    let mut large = Connection::open(addr).await;
+    large.send(put("busy", "a.jpg").claiming(300_000).head_bytes(addr)).await;
+    let refused = large.response().await;
+    assert_problem(&refused, "overloaded");
+    assert_eq!(refused.header("connection").as_deref(), Some("close"));
     assert!(began.elapsed() < Duration::from_secs(1), "they were kept waiting");
+    // Nothing of the next body on the connection is lost with the last one.
+    connection.send([head, body].concat()).await;
+    assert_problem(&connection.response().await, "overloaded");
+    let kept = put("other", "kept.jpg");
+    connection.send(kept.head_bytes(addr)).await;
+    sleep(Duration::from_millis(50)).await;
+    connection.send(kept.body_bytes()).await;
+    let stored = connection.response().await;
+    assert_eq!(stored.status, 201, "{}", stored.text());
+    let id = stored.json()["id"].as_str().unwrap().to_owned();
+    let content = format!("{IMAGES}/{id}/content");
+    let content = Request::get(&content).tenant("other").send(addr).await;
+    assert!(content.body == kept.body_bytes(), "other bytes are kept");
 
     let (stored, quiet_ended) = quiet.await.unwrap();
     assert_eq!(stored.status, 201, "{}", stored.text());
