@@ -144,7 +144,7 @@ impl Consumers {
     /// What it does not take at the moment.
     pub(super) fn shed(&self) -> Shed {
         let uploads = Arc::clone(&self.uploads);
-        Arc::new(move |method, path, tenant| uploads.shed(method, path, tenant))
+        Arc::new(move |method, path, tenant| consumers::shed(&uploads, method, path, tenant))
     }
 
     /// Adds the data, and what links of this process's own lead to.

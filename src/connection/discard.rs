@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use actix_http::Request;
+use actix_http::{ConnectionType, Request};
 use actix_web::http::header::CONTENT_LENGTH;
 use futures_util::StreamExt as _;
 use rustix::net::{RecvFlags, recv};
@@ -28,20 +28,29 @@ const SOON: Duration = Duration::from_secs(1);
 const DROPPED: RecvFlags =
     if cfg!(target_os = "linux") { RecvFlags::TRUNC } else { RecvFlags::empty() };
 
-/// Throws the body of a request away that is going to be refused, where it is short and comes soon.
-pub async fn discard(request: &mut Request) {
-    let length = request.head().headers().get(CONTENT_LENGTH);
+/// Throws the body of a request away that is going to be refused, where it is short and comes soon. Returns how much
+/// came.
+pub async fn discard(request: &mut Request) -> u64 {
+    let head = request.head();
+    let length = head.headers().get(CONTENT_LENGTH);
     let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_none_or(|length| length > MOST) {
-        return;
+    let is_short = length.is_some_and(|length| length <= MOST);
+    if !is_short || head.connection_type() != ConnectionType::KeepAlive {
+        return 0;
     }
     if let Some(clock) = request.conn_data::<Clock>() {
         clock.discard();
     }
     let mut body = request.take_payload();
-    let rest = async { while let Some(Ok(_)) = body.next().await {} };
+    let mut came = 0;
+    let rest = async {
+        while let Some(Ok(piece)) = body.next().await {
+            came += piece.len() as u64;
+        }
+    };
     // The connection is closed where it does not end in time.
     let _ = timeout(SOON, rest).await;
+    came
 }
 
 /// Bytes of the body under way that have left the socket, as many at a time as had come, and that actix has not seen:

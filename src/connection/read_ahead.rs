@@ -19,8 +19,9 @@ const TOGETHER: usize = 4 * 1024 * 1024;
 const MOST: usize = 256 * 1024;
 const LEAST: usize = 16 * 1024;
 
-/// The same before a request is decided on: what actix has room for to begin with. A refusal is to cost little.
-const UNDECIDED: usize = 8 * 1024;
+/// The same before a request's head has been read: what actix has room for to begin with. What is refused by its head
+/// at once is to cost little.
+const WITH_HEAD: usize = 8 * 1024;
 
 /// With less room than this in its buffer actix doubles it before it reads on, even to find that
 /// it may not: so much of each power of two stays unread.
@@ -48,7 +49,7 @@ pub(super) struct ReadAhead {
 
 impl ReadAhead {
     pub(super) fn new() -> Self {
-        Self { left: Cell::new(UNDECIDED - ROOM), expected: Cell::new(Expected::Head) }
+        Self { left: Cell::new(WITH_HEAD - ROOM), expected: Cell::new(Expected::Head) }
     }
 
     /// Bytes that may be read now: fewer than before where more bodies have begun since.
@@ -83,7 +84,7 @@ impl ReadAhead {
 
     fn allowance(&self) -> usize {
         let most = match self.expected.get() {
-            Expected::Head => UNDECIDED,
+            Expected::Head => WITH_HEAD,
             Expected::Rest => LEAST,
             Expected::Body => {
                 let share = TOGETHER / BODIES.load(Ordering::Relaxed).max(1);

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use actix_web::http::Method;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
@@ -19,7 +18,6 @@ use super::{
 use crate::{
     concurrency::Permit,
     fault,
-    problem::Problem,
     storage::{self, Commit, Journal, NewObject, ObjectKey, Upload},
     tenant::TenantId,
     trace,
@@ -51,22 +49,6 @@ impl Uploads {
     /// [`Error::Behind`].
     pub(super) fn check_load(&self, tenant: &TenantId) -> Result<(), Error> {
         if self.records.is_behind(tenant) { Err(Error::Behind) } else { Ok(()) }
-    }
-
-    /// The same by a request's head alone: its method, and its raw path below the module's. What brings no image
-    /// passes.
-    ///
-    /// # Errors
-    /// What its sender is told.
-    pub fn shed(&self, method: &Method, path: &str, tenant: &TenantId) -> Result<(), Problem> {
-        let brings_an_image = match path.strip_prefix("customer-images/") {
-            Some(path) if path.starts_with("upload/") => {
-                [Method::POST, Method::PUT].contains(method)
-            }
-            Some(path) if path.starts_with("tus/") => *method == Method::PATCH,
-            _ => false,
-        };
-        if brings_an_image { Ok(self.check_load(tenant)?) } else { Ok(()) }
     }
 
     /// Waits for the turn of an upload of the tenant's, before its bytes come.

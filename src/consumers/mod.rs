@@ -25,7 +25,7 @@ mod tus;
 mod upload;
 pub mod webhooks;
 
-use actix_web::web;
+use actix_web::{http::Method, web};
 use utoipa::{
     OpenApi as _,
     openapi::{OpenApi, Tag},
@@ -43,6 +43,8 @@ pub use steps::{CALLS, Caller, Follow, Maker, Steps, StepsSettings};
 pub use tus::ResumableUploads;
 pub use upload::Uploads;
 
+use crate::{problem::Problem, tenant::TenantId};
+
 /// What the services table calls this module.
 pub const NAME: &str = "consumers";
 
@@ -51,6 +53,26 @@ pub const NAME: &str = "consumers";
 pub fn scope(path: &str) -> Option<&'static str> {
     let below = path.strip_prefix(webhooks::PATH)?;
     (below.is_empty() || below.starts_with('/')).then_some(webhooks::SCOPE)
+}
+
+/// Refuses an upload by its head alone, where it would only wait: by its method, and its raw path behind the service's
+/// name and a slash. Other requests pass.
+///
+/// # Errors
+/// What its sender is told.
+pub fn shed(
+    uploads: &Uploads,
+    method: &Method,
+    path: &str,
+    tenant: &TenantId,
+) -> Result<(), Problem> {
+    let segments = path.strip_prefix("customer-images/upload/").map(|rest| rest.split('/').count());
+    let is_upload = match segments {
+        Some(1) => *method == Method::POST,
+        Some(2) => *method == Method::PUT,
+        _ => false,
+    };
+    if is_upload { Ok(uploads.check_load(tenant)?) } else { Ok(()) }
 }
 
 /// Adds the module's resources. They expect [`Uploads`], [`Images`], [`Links`], [`DirectUploads`],

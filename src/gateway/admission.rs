@@ -95,11 +95,13 @@ where
                 // It may be for something else that the app serves.
                 Err(Early::NoService(_)) => {}
                 Err(early) => {
-                    if matches!(early, Early::NotTaken(..)) {
+                    let not_taken = matches!(early, Early::NotTaken(..));
+                    let answer = early.answer(&labels);
+                    if not_taken {
                         // It will be sent again.
-                        discard(&mut request).await;
+                        labels.received(discard(&mut request).await);
                     }
-                    return Ok(early.answer(&labels)?.map_into_right_body());
+                    return Ok(answer?.map_into_right_body());
                 }
             }
             let response = app.call(request).await?;

@@ -1,7 +1,7 @@
 //! The gateway: resolves a service's name to a module of this process or a remote service.
 //!
 //! It may know `database`, `problem`, `tenant`, `edge` and `settings`; it knows no module: `app` hands it
-//! each module's routes. The order of the checks stands in `Gateway::admit` and `checks`.
+//! each module's routes. The order of the checks stands in `Gateway::decide` and `checks`.
 
 mod admission;
 mod audit;
@@ -205,6 +205,7 @@ impl Gateway {
         Ok(admitted)
     }
 
+    /// The same, whatever the module takes.
     fn admit(&self, head: &RequestHead) -> Decision {
         let (service, rest_at) = match self.resolve(head.uri.path()) {
             Ok(resolved) => resolved,

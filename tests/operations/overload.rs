@@ -60,7 +60,7 @@ async fn who_brings_too_much_is_refused_more_and_others_are_not() {
     let direct = json!({"fileName": "c.jpg", "size": 1000, "contentType": "image/jpeg"});
     let mut connection = Connection::open(addr).await;
     for more in [
-        put("busy", "a.jpg"),
+        put("busy", "more.jpg"),
         form.post(&upload::path("42")).tenant("busy"),
         Request::post("/consumer-api/service/consumers/customer-images/direct-uploads/42")
             .tenant("busy")
@@ -87,6 +87,9 @@ async fn who_brings_too_much_is_refused_more_and_others_are_not() {
     connection.send(after).await;
     assert_problem(&connection.response().await, "overloaded");
     assert_eq!(connection.response().await.status, 200);
+    // What does not come within a second is not waited for.
+    let mut slow = Connection::open(addr).await;
+    slow.send([&head, first].concat()).await;
     // Who waits to be asked for the body is not.
     let asks = put("busy", "a.jpg").header("expect", "100-continue");
     let mut asking = Connection::open(addr).await;
@@ -101,9 +104,17 @@ async fn who_brings_too_much_is_refused_more_and_others_are_not() {
     assert_problem(&refused, "overloaded");
     assert_eq!(refused.header("connection").as_deref(), Some("close"));
     assert!(began.elapsed() < Duration::from_secs(1), "they were kept waiting");
+    let line = app.access_line("more.jpg").await;
+    for (key, value) in [("service", "consumers"), ("tenant", "busy"), ("problem", "overloaded")] {
+        assert_eq!(line[key], value, "{line}");
+    }
+    assert_eq!(line["received"], body.len(), "{line}");
     // Nothing of the next body on the connection is lost with the last one.
-    connection.send([head, body].concat()).await;
+    connection.send([&*head, &body].concat()).await;
     assert_problem(&connection.response().await, "overloaded");
+    let refused = slow.response().await;
+    assert_problem(&refused, "overloaded");
+    assert_eq!(refused.header("connection").as_deref(), Some("close"));
     let kept = put("other", "kept.jpg");
     connection.send(kept.head_bytes(addr)).await;
     sleep(Duration::from_millis(50)).await;
