@@ -129,10 +129,10 @@ start_minio() {
     load bucket -url "$store" -bucket $bucket
 }
 
-# start_standin: a store that keeps nothing, in MinIO's place.
+# start_standin [FLAG]...: a store that keeps nothing, in MinIO's place.
 start_standin() {
     store=http://127.0.0.1:${ports[0]}
-    start standin "$work" "$work/standin" -listen "127.0.0.1:${ports[0]}"
+    start standin "$work" "$work/standin" -listen "127.0.0.1:${ports[0]}" "$@"
     await standin "$store/"
     store_pid=${pid_of[standin]}
 }

@@ -3,7 +3,9 @@
 # many are stored and how many refused, and how long the quiet tenant's take, against the same tenant alone. STORE=
 #   local   the local store and SQLite in memory: cores are what is narrow;
 #   disk    both on the disk that TMPDIR is on, which is what is narrow then;
-#   minio   MinIO and SQLite in memory.
+#   minio   MinIO and SQLite in memory;
+#   narrow  a stand-in store that puts eight objects at a time, each in 20 ms, as one elsewhere might: it is what is
+#           narrow, and no core is.
 # CORES="0 1" gives the service one core and the load the other.
 set -euo pipefail
 # shellcheck source=bench/lib.sh
@@ -13,9 +15,9 @@ need curl jq
 need_gatehouse
 build_load
 case ${STORE:=local} in
-    local | disk) ;;
+    local | disk | narrow) ;;
     minio) need_minio ;;
-    *) die "STORE is local, disk or minio" ;;
+    *) die "STORE is local, disk, minio or narrow" ;;
 esac
 count=${COUNT:-4000} size=${SIZE:-100000} seconds=${SECONDS_A_RUN:-10} quiet_rate=${QUIET_RATE:-10}
 if [[ -n $quick ]]; then count=50 seconds=1 rounds=1; fi
@@ -33,8 +35,8 @@ serve() {
     rm -rf "$folder"
     mkdir -p "$folder"
     local settings=()
-    if [[ $STORE == minio ]]; then
-        empty_bucket
+    [[ $STORE != minio ]] || empty_bucket
+    if [[ $STORE == minio || $STORE == narrow ]]; then
         read -r -a settings < <(s3_settings "$store")
     fi
     start_gatehouse gatehouse "${ports[2]}" GATEHOUSE__TELEMETRY__LOG=warn "${settings[@]}" \
@@ -48,7 +50,10 @@ clocked() {
 }
 
 open_results overload
-[[ $STORE != minio ]] || start_minio "$(data_folder 4096)"
+case $STORE in
+    minio) start_minio "$(data_folder 4096)" ;;
+    narrow) start_standin -at-once 8 -takes 20ms ;;
+esac
 for ((round = 1; round <= rounds; round++)); do
     serve
     best=0

@@ -3,6 +3,9 @@
 //
 //	standin -listen 127.0.0.1:9000
 //
+// With -takes, each object takes so long to be put, and -at-once of them are at a time: a store elsewhere, whose
+// limit is its own.
+//
 // net/http answers `Expect: 100-continue` by itself once a body is read.
 package main
 
@@ -14,6 +17,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -23,9 +27,18 @@ const (
 
 var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
 
+// What each object takes to be put, and room for as many as are put at once.
+var (
+	takes time.Duration
+	room  chan struct{}
+)
+
 func main() {
 	listen := flag.String("listen", "127.0.0.1:9000", "address")
+	flag.DurationVar(&takes, "takes", 0, "what each object takes to be put")
+	atOnce := flag.Int("at-once", 8, "objects that are put at a time, where they take something")
 	flag.Parse()
+	room = make(chan struct{}, *atOnce)
 	log.Fatal(http.ListenAndServe(*listen, http.HandlerFunc(serve)))
 }
 
@@ -38,6 +51,11 @@ func serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("x-amz-request-id", "0000000000000000")
 	switch r.Method {
 	case http.MethodPut: // CreateBucket, PutObject, UploadPart
+		if key != "" && takes > 0 {
+			room <- struct{}{}
+			time.Sleep(takes)
+			<-room
+		}
 		w.Header().Set("ETag", etag)
 	case http.MethodHead: // HeadBucket, HeadObject
 		w.Header().Set("x-amz-bucket-region", "us-east-1")

@@ -19,10 +19,6 @@ const TOGETHER: usize = 4 * 1024 * 1024;
 const MOST: usize = 256 * 1024;
 const LEAST: usize = 16 * 1024;
 
-/// The same before a request's head has been read: what actix has room for to begin with. What is refused by its head
-/// at once is to cost little.
-const WITH_HEAD: usize = 8 * 1024;
-
 /// With less room than this in its buffer actix doubles it before it reads on, even to find that
 /// it may not: so much of each power of two stays unread.
 const ROOM: usize = 1024;
@@ -33,7 +29,7 @@ static BODIES: AtomicUsize = AtomicUsize::new(0);
 /// What comes next on a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Expected {
-    /// A request's head, and what little of its body comes along.
+    /// A request's head, and as much of its body as comes along.
     Head,
     /// A body, for which its handler has to ask before more is read.
     Body,
@@ -49,7 +45,7 @@ pub(super) struct ReadAhead {
 
 impl ReadAhead {
     pub(super) fn new() -> Self {
-        Self { left: Cell::new(WITH_HEAD - ROOM), expected: Cell::new(Expected::Head) }
+        Self { left: Cell::new(MOST), expected: Cell::new(Expected::Head) }
     }
 
     /// Bytes that may be read now: fewer than before where more bodies have begun since.
@@ -83,15 +79,11 @@ impl ReadAhead {
     }
 
     fn allowance(&self) -> usize {
-        let most = match self.expected.get() {
-            Expected::Head => WITH_HEAD,
+        let share = match self.expected.get() {
             Expected::Rest => LEAST,
-            Expected::Body => {
-                let share = TOGETHER / BODIES.load(Ordering::Relaxed).max(1);
-                1 << share.clamp(LEAST, MOST).ilog2()
-            }
+            _ => TOGETHER / BODIES.load(Ordering::Relaxed).max(1),
         };
-        most - ROOM
+        (1 << share.clamp(LEAST, MOST).ilog2()) - ROOM
     }
 }
 
