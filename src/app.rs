@@ -176,16 +176,12 @@ impl Application {
         });
         let (consumers, background) = served.transpose()?.unzip();
         let consumers = consumers.filter(|_| settings.serve_consumers());
-        let shed = consumers.as_ref().map(Consumers::shed);
-        let shed = |gateway: Gateway| match &shed {
-            Some(shed) => gateway.shedding(consumers::NAME, Arc::clone(shed)),
-            None => gateway,
-        };
+        let shed = consumers.as_ref().map(|consumers| (consumers::NAME, consumers.shed()));
         let shared = Shared {
             consumers,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database.clone())),
             document: described::GATEWAY.clone(),
-            gateway: shed(Gateway::new(
+            gateway: Gateway::new(
                 gateway::PREFIX,
                 Arc::clone(&registry),
                 checks.clone(),
@@ -193,7 +189,8 @@ impl Application {
                 public.clone(),
                 cors.clone(),
                 ends.draining.clone(),
-            )),
+            )
+            .shedding(shed.clone()),
             cors,
             connections: TaskTracker::new(),
             ends: ends.clone(),
@@ -214,8 +211,9 @@ impl Application {
             let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
             listeners.push(listener.try_clone()?);
             let gateway = Gateway::new("", own, checks, trusted, public, None, ends.draining);
+            let gateway = gateway.shedding(shed);
             let document = described::CONSUMERS.clone();
-            let direct = Shared { gateway: shed(gateway), document, cors: None, ..shared.clone() };
+            let direct = Shared { gateway, document, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
         let server = server.run();

@@ -185,8 +185,8 @@ impl Gateway {
 
     /// The same, where some of a module's load is shed.
     #[must_use]
-    pub fn shedding(self, module: &'static str, shed: Shed) -> Self {
-        Self { shed: Some((module, shed)), ..self }
+    pub fn shedding(self, shed: Option<(&'static str, Shed)>) -> Self {
+        Self { shed, ..self }
     }
 
     /// Decides about a request from its head alone, before any of its body is read or asked
