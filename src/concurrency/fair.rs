@@ -38,6 +38,11 @@ impl<T> Queue<T> {
         self.len
     }
 
+    /// The same of one owner.
+    pub(super) fn len_of(&self, owner: &str) -> usize {
+        self.owners.get(owner).map_or(0, |waiting| waiting.ready.len() + waiting.to_come.len())
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -27,9 +27,13 @@ use fair::Queue;
 use gradient::Gradient;
 pub use gradient::Sort;
 
-/// How long an owner's oldest may have waited before the owner is behind. Shorter waits are bursts, which a
-/// queue is for; a queue that stays longer only delays.
-const INTERVAL: Duration = Duration::from_millis(500);
+/// How long an owner's things may wait before the owner is behind. Shorter waits are bursts, which a queue is for;
+/// a queue that stays longer only delays.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// As many may wait for so long, of all owners together. Where more do, it is for less long in proportion: on each
+/// there is somebody with a connection and its buffers, and these are what others come to wait for.
+const MANY: usize = 128;
 
 /// How long a turn lasts while its holder may wait for others, such as a client ([`Permit::lend`]).
 const BRIEFLY: Duration = Duration::from_millis(20);
@@ -56,6 +60,8 @@ struct UnderWay {
 struct Waiter {
     owner: Arc<str>,
     since: Instant,
+    /// How many of the owner's waited when it came.
+    queued: usize,
     granted: oneshot::Sender<Permit>,
 }
 
@@ -89,7 +95,12 @@ impl Concurrency {
                 return Some(state.begin(self, owner));
             }
             let (granted, waiting) = oneshot::channel();
-            let waiter = Waiter { owner: Arc::clone(&owner), since: Instant::now(), granted };
+            let waiter = Waiter {
+                owner: Arc::clone(&owner),
+                since: Instant::now(),
+                queued: state.waiting.len_of(&owner),
+                granted,
+            };
             state.waiting.push(&owner, waiter, is_ready);
             waiting
         };
@@ -99,14 +110,27 @@ impl Concurrency {
         timeout_at(until, waiting).await.ok()?.ok()
     }
 
-    /// Whether `owner` gets its turns so late that it had better come later.
+    /// Whether `owner` gets its turns so late that it had better come later: its oldest has waited for too long, or
+    /// its newest will have by its turn, at the pace at which the oldest got on.
     pub fn is_behind(&self, owner: &str) -> bool {
         // A probe may be over.
         self.serve();
-        let State { gradient, waiting, .. } = &mut *self.lock();
-        let oldest = waiting.oldest(owner, Waiter::waits).map(|waiter| waiter.since).min();
-        let since = oldest.and_then(|since| gradient.waiting_since(since));
-        since.is_some_and(|since| since.elapsed() > INTERVAL)
+        let State { gradient, under_way, waiting } = &mut *self.lock();
+        let oldest = waiting.oldest(owner, Waiter::waits).min_by_key(|waiter| waiter.since);
+        let Some((since, queued)) = oldest.map(|waiter| (waiter.since, waiter.queued)) else {
+            return false;
+        };
+        let Some(since) = gradient.waiting_since(since) else {
+            return false;
+        };
+        let waited = since.elapsed();
+        // Those under way go before all that wait.
+        let begun = under_way.of(owner);
+        let (then, now) = (queued + begun, waiting.len_of(owner) + begun);
+        let newest_will = waited.mul_f64(now as f64 / then.max(1) as f64);
+        let patience = PATIENCE.mul_f64((MANY as f64 / waiting.len() as f64).min(1.0));
+        // A moment tells nothing of the pace.
+        waited > patience || (waited > patience / 4 && newest_will > patience)
     }
 
     /// What it stands at now.
@@ -167,9 +191,14 @@ impl UnderWay {
             .map_or_else(|| Arc::from(owner), |(name, _)| Arc::clone(name))
     }
 
+    /// How many of the owner's.
+    fn of(&self, owner: &str) -> usize {
+        self.owners.get(owner).copied().unwrap_or_default()
+    }
+
     /// Whether one more of the owner's may begin.
     fn has_room(&self, owner: &str, limit: usize) -> bool {
-        self.all < limit && self.owners.get(owner).is_none_or(|has| *has < share(limit))
+        self.all < limit && self.of(owner) < share(limit)
     }
 
     fn begin(&mut self, owner: &Arc<str>) {

@@ -86,12 +86,44 @@ async fn who_waits_long_is_behind_until_it_is_served() {
         let concurrency = concurrency.clone();
         async move { concurrency.permit("busy", false, soon()).await }
     });
-    tokio::time::sleep(INTERVAL / 2).await;
+    tokio::time::sleep(PATIENCE / 2).await;
     assert!(!concurrency.is_behind("busy"), "a burst");
-    tokio::time::sleep(INTERVAL).await;
+    tokio::time::sleep(PATIENCE).await;
     assert!(concurrency.is_behind("busy"));
     assert!(!concurrency.is_behind("quiet"));
     drop(permits);
     let permit = waiting.await.unwrap();
     assert!(permit.is_some() && !concurrency.is_behind("busy"));
+}
+
+#[tokio::test]
+async fn who_brings_twice_what_gets_done_is_behind_before_the_oldest_has_waited_long() {
+    let concurrency = Concurrency::default();
+    let mut permits = full(&concurrency).await;
+    let (waited, mut waits) = tokio::sync::mpsc::unbounded_channel();
+    let began = Instant::now();
+    let (mut behind_after, mut longest) = (None, Duration::ZERO);
+    for _ in 0..200 {
+        for _ in 0..2 {
+            if concurrency.is_behind("busy") {
+                behind_after.get_or_insert(began.elapsed());
+                continue;
+            }
+            let (concurrency, waited) = (concurrency.clone(), waited.clone());
+            tokio::spawn(async move {
+                let came = Instant::now();
+                let permit = concurrency.permit("busy", false, soon()).await.unwrap();
+                waited.send((came.elapsed(), permit)).unwrap();
+            });
+        }
+        sleep(Duration::from_millis(5)).await;
+        permits.remove(0);
+        let (took, permit) = waits.recv().await.unwrap();
+        longest = longest.max(took);
+        permits.push(permit);
+    }
+    // By its oldest's wait alone it would be after twice as long, and the last would wait as long.
+    let behind_after = behind_after.unwrap();
+    assert!(behind_after > PATIENCE / 4 && behind_after < PATIENCE * 3 / 2, "{behind_after:?}");
+    assert!(longest > PATIENCE / 2 && longest < PATIENCE * 3 / 2, "{longest:?}");
 }
