@@ -1,8 +1,8 @@
-//! What is measured of the log.
+//! What is measured of the log and of traces.
 
 use std::sync::LazyLock;
 
-use crate::metrics::{IntCounter, total};
+use crate::metrics::{IntCounter, IntCounterVec, counter, total};
 
 static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
     total(
@@ -11,9 +11,34 @@ static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
     )
 });
 
-/// Makes it, so that it is told from the start.
+static ENDED: LazyLock<IntCounter> = LazyLock::new(|| {
+    total("gatehouse_spans_ended_total", "Spans of sampled traces that ended, to be sent.")
+});
+
+static SENT: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counter(
+        "gatehouse_spans_sent_total",
+        "Spans that were sent to the collector, by whether it took them.",
+        &["outcome"],
+    )
+});
+
+/// Makes them, so that they are told from the start.
 pub fn register() {
     LazyLock::force(&DROPPED);
+    LazyLock::force(&ENDED);
+    for outcome in ["ok", "failed"] {
+        SENT.with_label_values(&[outcome]);
+    }
+}
+
+pub(super) fn span_ended() {
+    ENDED.inc();
+}
+
+pub(super) fn spans_sent(spans: usize, taken: bool) {
+    let outcome = if taken { "ok" } else { "failed" };
+    SENT.with_label_values(&[outcome]).inc_by(spans as u64);
 }
 
 pub(super) fn line_dropped() {

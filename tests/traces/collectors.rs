@@ -8,8 +8,13 @@ use super::*;
 use crate::harness::App;
 use crate::harness::collector::{Collector, only};
 use crate::harness::http::Connection;
+use crate::harness::metrics::Metrics;
 use crate::harness::upload::put;
 use crate::harness::upstream::{OK, Upstream};
+
+const ENDED: &str = "gatehouse_spans_ended_total";
+const TAKEN: &str = "gatehouse_spans_sent_total{outcome=\"ok\"}";
+const FAILED: &str = "gatehouse_spans_sent_total{outcome=\"failed\"}";
 
 #[tokio::test]
 async fn a_stop_sends_the_last_spans() {
@@ -39,6 +44,7 @@ async fn a_collector_that_is_down_disturbs_nobody_and_is_told_once() {
             .env("OTEL_BSP_MAX_QUEUE_SIZE", "64")
             .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16")
             .service("up", &upstream.url(""), "")
+            .operations()
             .start()
             .await;
         let until = Instant::now() + Duration::from_secs(8);
@@ -57,6 +63,11 @@ async fn a_collector_that_is_down_disturbs_nobody_and_is_told_once() {
         }
         assert_eq!(told(&app), 1, "{protocol}: {}", app.log_text());
         assert_eq!(app.log_text().matches("\"WARN\"").count(), 1, "{}", app.log_text());
+        let metrics = Metrics::of(&app).await;
+        let (ended, failed) = (metrics.value(ENDED), metrics.value(FAILED));
+        // The service's and the client's of each request; the queue holds few of them.
+        assert!(ended >= f64::from(2 * sent) && failed > 0.0 && failed < ended, "{}", metrics.text);
+        assert_eq!(metrics.value(TAKEN), 0.0);
         let begun = Instant::now();
         app.signal("TERM");
         assert_eq!(app.ended_within(Duration::from_secs(8)).await.code(), Some(0));
@@ -71,6 +82,7 @@ async fn a_collector_that_comes_back_is_told_of_what_is_new() {
     let app = App::builder()
         .set("TELEMETRY__OTLP_ENDPOINT", &format!("http://{addr}"))
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
+        .operations()
         .start()
         .await;
     let until = Instant::now() + Duration::from_secs(40);
@@ -88,6 +100,9 @@ async fn a_collector_that_comes_back_is_told_of_what_is_new() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(!collector.spans().is_empty());
+    let metrics = Metrics::of(&app).await;
+    assert!(metrics.value(TAKEN) > 0.0, "{}", metrics.text);
+    assert!(metrics.value(FAILED) > 0.0, "{}", metrics.text);
 }
 
 #[tokio::test]

@@ -24,7 +24,11 @@ use super::{
     http::Collector,
     settings::{Headers, OtlpProtocol},
 };
-use crate::{home::Home, outbound, telemetry::Settings};
+use crate::{
+    home::Home,
+    outbound,
+    telemetry::{Settings, metrics},
+};
 
 /// The path of traces at a collector, where the URL tells none.
 const PATH: &str = "/v1/traces";
@@ -76,11 +80,12 @@ impl Exporter {
 
 impl SpanExporter for Exporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let otlp = Arc::clone(&self.otlp);
+        let (otlp, spans) = (Arc::clone(&self.otlp), batch.len());
         let sent = self.home.handle.spawn(async move { otlp.export(batch).await }).await;
         let result = sent.unwrap_or_else(|lost| {
             Err(OTelSdkError::InternalFailure(format!("the sending task ended: {lost}")))
         });
+        metrics::spans_sent(spans, result.is_ok());
         self.tell(&result);
         result
     }

@@ -3,6 +3,7 @@
 //! A thread of the SDK's gathers spans and hands them over in batches; another one, with a runtime of
 //! its own, sends them. Requests never wait for either: of spans that there is no room for, none is kept.
 
+mod counted;
 mod exporter;
 mod http;
 mod settings;
@@ -12,12 +13,12 @@ use std::time::Duration;
 use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
 use opentelemetry_sdk::{
     Resource,
-    trace::{Sampler, SdkTracerProvider},
+    trace::{BatchSpanProcessor, Sampler, SdkTracerProvider},
 };
 use uuid::Uuid;
 
-use self::exporter::Exporter;
 pub use self::settings::OtlpProtocol;
+use self::{counted::Counted, exporter::Exporter};
 use crate::{settings::Invalid, telemetry::Settings, trace};
 
 /// How long the end of the process may wait for the last spans to be taken.
@@ -41,7 +42,7 @@ impl Traces {
         let provider = SdkTracerProvider::builder()
             .with_resource(resource())
             .with_sampler(Sampler::ParentBased(Box::new(roots)))
-            .with_batch_exporter(exporter)
+            .with_span_processor(Counted(BatchSpanProcessor::builder(exporter).build()))
             .build();
         trace::install(provider.tracer("gatehouse"));
         // For the store, which knows no other module.
