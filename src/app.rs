@@ -12,7 +12,7 @@ mod sweep;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -105,8 +105,8 @@ struct Shared {
     /// None where the module is not served.
     consumers: Option<Consumers>,
     readiness: web::Data<Readiness>,
-    /// What this listener serves.
-    document: web::Data<Document>,
+    /// What this listener serves; made when it is first asked for.
+    document: &'static LazyLock<Document>,
     gateway: Gateway,
     cors: Option<Arc<Cors>>,
     /// Connections that are open.
@@ -180,7 +180,7 @@ impl Application {
         let shared = Shared {
             consumers,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database.clone())),
-            document: described::GATEWAY.clone(),
+            document: &described::GATEWAY,
             gateway: Gateway::new(
                 gateway::PREFIX,
                 Arc::clone(&registry),
@@ -212,8 +212,8 @@ impl Application {
             listeners.push(listener.try_clone()?);
             let gateway = Gateway::new("", own, checks, trusted, public, None, ends.draining);
             let gateway = gateway.shedding(shed);
-            let document = described::CONSUMERS.clone();
-            let direct = Shared { gateway, document, cors: None, ..shared.clone() };
+            let document = &described::CONSUMERS;
+            let direct = Shared { document, gateway, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;
         }
         let server = server.run();

@@ -6,7 +6,7 @@ mod metrics;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -114,7 +114,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::scope("/problems").service(resource("/{slug}", read().to(explain))));
 }
 
-/// Adds `/openapi.json` and `/docs`. They expect a [`Document`] among the app's data.
+/// Adds `/openapi.json` and `/docs`. They expect a lazy [`Document`] among the app's data.
 pub fn description_routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/openapi.json", read().to(describe)))
@@ -152,7 +152,10 @@ async fn readyz(readiness: web::Data<Readiness>) -> Result<HttpResponse, Problem
         (status = 304, description = "It is the one that the client has."),
     ),
 )]
-async fn describe(request: HttpRequest, document: web::Data<Document>) -> HttpResponse {
+async fn describe(
+    request: HttpRequest,
+    document: web::Data<&'static LazyLock<Document>>,
+) -> HttpResponse {
     document.answer_json(&request)
 }
 
@@ -167,7 +170,10 @@ async fn describe(request: HttpRequest, document: web::Data<Document>) -> HttpRe
         (status = 304, description = "It is the one that the client has."),
     ),
 )]
-async fn page(request: HttpRequest, document: web::Data<Document>) -> HttpResponse {
+async fn page(
+    request: HttpRequest,
+    document: web::Data<&'static LazyLock<Document>>,
+) -> HttpResponse {
     document.answer_page(&request)
 }
 

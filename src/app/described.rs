@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use actix_web::web;
 use utoipa::{
     OpenApi as _,
     openapi::{Info, License, Server, schema::Components},
@@ -19,12 +18,10 @@ use crate::{
 const INTRODUCTION: &str = include_str!("introduction.md");
 
 /// The gateway's listener: everything there is.
-pub(super) static GATEWAY: LazyLock<web::Data<Document>> =
-    LazyLock::new(|| web::Data::new(describe(gateway::PREFIX)));
+pub(super) static GATEWAY: LazyLock<Document> = LazyLock::new(|| describe(gateway::PREFIX));
 
 /// The listener of `consumers.listen`, without the gateway's path.
-pub(super) static CONSUMERS: LazyLock<web::Data<Document>> =
-    LazyLock::new(|| web::Data::new(describe("")));
+pub(super) static CONSUMERS: LazyLock<Document> = LazyLock::new(|| describe(""));
 
 /// The description of the gateway's listener, as `/openapi.json` answers it.
 pub fn openapi() -> &'static str {

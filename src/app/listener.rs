@@ -164,7 +164,7 @@ fn app(
         app = app.configure(|config| consumers.configure(config));
     }
     app.app_data(shared.readiness)
-        .app_data(shared.document)
+        .app_data(web::Data::new(shared.document))
         .configure(operations::routes)
         .configure(operations::description_routes)
         .service(shared.gateway.scope(MODULES))
