@@ -12,7 +12,7 @@ mod sweep;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::Duration,
 };
 
@@ -36,7 +36,7 @@ use crate::{
         TrustedProxies,
     },
     jobs,
-    openapi::Document,
+    openapi::LazyDocument,
     operations::Readiness,
     settings::{Invalid, Settings},
     storage::{self, Budget, SharedStorage},
@@ -105,8 +105,8 @@ struct Shared {
     /// None where the module is not served.
     consumers: Option<Consumers>,
     readiness: web::Data<Readiness>,
-    /// What this listener serves; made when it is first asked for.
-    document: &'static LazyLock<Document>,
+    /// What this listener serves.
+    document: LazyDocument,
     gateway: Gateway,
     cors: Option<Arc<Cors>>,
     /// Connections that are open.

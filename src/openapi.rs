@@ -11,7 +11,7 @@ mod problems;
 mod vocabulary;
 
 pub use self::{
-    document::Document,
+    document::{Document, LazyDocument},
     operations::{each, finish},
     problems::{add_problems, define_problems, problems},
     vocabulary::{

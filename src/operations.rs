@@ -6,7 +6,7 @@ mod metrics;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, LazyLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -19,7 +19,7 @@ use utoipa::{OpenApi, ToSchema};
 pub use self::metrics::{Look, metrics_routes};
 use crate::{
     database::Database,
-    openapi::{Document, refusals},
+    openapi::{LazyDocument, refusals},
     problem::{Kind, Problem},
     storage::SharedStorage,
 };
@@ -114,7 +114,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::scope("/problems").service(resource("/{slug}", read().to(explain))));
 }
 
-/// Adds `/openapi.json` and `/docs`. They expect a lazy [`Document`] among the app's data.
+/// Adds `/openapi.json` and `/docs`. They expect a [`LazyDocument`] among the app's data.
 pub fn description_routes(config: &mut web::ServiceConfig) {
     config
         .service(resource("/openapi.json", read().to(describe)))
@@ -152,10 +152,7 @@ async fn readyz(readiness: web::Data<Readiness>) -> Result<HttpResponse, Problem
         (status = 304, description = "It is the one that the client has."),
     ),
 )]
-async fn describe(
-    request: HttpRequest,
-    document: web::Data<&'static LazyLock<Document>>,
-) -> HttpResponse {
+async fn describe(request: HttpRequest, document: web::Data<LazyDocument>) -> HttpResponse {
     document.answer_json(&request)
 }
 
@@ -170,10 +167,7 @@ async fn describe(
         (status = 304, description = "It is the one that the client has."),
     ),
 )]
-async fn page(
-    request: HttpRequest,
-    document: web::Data<&'static LazyLock<Document>>,
-) -> HttpResponse {
+async fn page(request: HttpRequest, document: web::Data<LazyDocument>) -> HttpResponse {
     document.answer_page(&request)
 }
 

@@ -31,10 +31,6 @@ pub use gradient::Sort;
 /// a queue that stays longer only delays.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// As many may wait for so long, of all owners together. Where more do, it is for less long in proportion: on each
-/// there is somebody with a connection and its buffers, and these are what others come to wait for.
-const MANY: usize = 128;
-
 /// How long a turn lasts while its holder may wait for others, such as a client ([`Permit::lend`]).
 const BRIEFLY: Duration = Duration::from_millis(20);
 
@@ -63,6 +59,19 @@ struct Waiter {
     /// How many of the owner's waited when it came.
     queued: usize,
     granted: oneshot::Sender<Permit>,
+}
+
+/// How an owner's queue gets on.
+struct Progress {
+    /// How long its oldest has waited.
+    waited: Duration,
+    /// How many waited when that came, and do now. Some may have left meanwhile.
+    queued: usize,
+    queue: usize,
+    /// Things of the owner's that are under way.
+    begun: usize,
+    /// Things of all that are.
+    round: usize,
 }
 
 /// One of the things that may be done now; the next one's turn comes when it is dropped.
@@ -110,8 +119,7 @@ impl Concurrency {
         timeout_at(until, waiting).await.ok()?.ok()
     }
 
-    /// Whether `owner` gets its turns so late that it had better come later: its oldest has waited for too long, or
-    /// its newest will have by its turn, at the pace at which the oldest got on.
+    /// Whether `owner` gets its turns so late that it had better come later.
     pub fn is_behind(&self, owner: &str) -> bool {
         // A probe may be over.
         self.serve();
@@ -123,14 +131,14 @@ impl Concurrency {
         let Some(since) = gradient.waiting_since(since) else {
             return false;
         };
-        let waited = since.elapsed();
-        // Those under way go before all that wait.
-        let begun = under_way.of(owner);
-        let (then, now) = (queued + begun, waiting.len_of(owner) + begun);
-        let newest_will = waited.mul_f64(now as f64 / then.max(1) as f64);
-        let patience = PATIENCE.mul_f64((MANY as f64 / waiting.len() as f64).min(1.0));
-        // A moment tells nothing of the pace.
-        waited > patience || (waited > patience / 4 && newest_will > patience)
+        let progress = Progress {
+            waited: since.elapsed(),
+            queued,
+            queue: waiting.len_of(owner),
+            begun: under_way.of(owner),
+            round: under_way.all,
+        };
+        progress.is_too_slow()
     }
 
     /// What it stands at now.
@@ -214,6 +222,19 @@ impl UnderWay {
                 self.owners.remove(owner);
             }
         }
+    }
+}
+
+impl Progress {
+    /// Whether the oldest has waited for too long, or the newest will have by its turn, at the oldest's pace.
+    fn is_too_slow(&self) -> bool {
+        let Self { waited, queued, queue, begun, round } = *self;
+        // A moment tells nothing of the pace, nor does it before what was under way has ended.
+        let tells = waited > PATIENCE / 4 && queued >= round;
+        // What is under way went before either.
+        let (before_oldest, before_next) = ((queued + begun).max(1), queue + begun);
+        let newest_will = waited.mul_f64(before_next as f64 / before_oldest as f64);
+        waited > PATIENCE || (tells && newest_will > PATIENCE)
     }
 }
 

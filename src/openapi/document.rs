@@ -1,5 +1,7 @@
 //! A description as it is served: as JSON, and as a page. Both are made once.
 
+use std::sync::LazyLock;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header::{
@@ -13,6 +15,9 @@ use bytes::Bytes;
 use utoipa::openapi::OpenApi;
 
 use super::page;
+
+/// A description that is made when it is first asked for: that takes memory for good, which few need.
+pub type LazyDocument = &'static LazyLock<Document>;
 
 /// A description, ready to be served.
 pub struct Document {

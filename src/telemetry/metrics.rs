@@ -11,14 +11,13 @@ static DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
     )
 });
 
-static ENDED: LazyLock<IntCounter> = LazyLock::new(|| {
-    total("gatehouse_spans_ended_total", "Spans of sampled traces that ended, to be sent.")
-});
+static ENDED: LazyLock<IntCounter> =
+    LazyLock::new(|| total("gatehouse_spans_ended_total", "Spans that ended, to be sent."));
 
-static SENT: LazyLock<IntCounterVec> = LazyLock::new(|| {
+static EXPORTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counter(
-        "gatehouse_spans_sent_total",
-        "Spans that were sent to the collector, by whether it took them.",
+        "gatehouse_spans_exported_total",
+        "Spans whose batch the collector answered, or that could not be sent.",
         &["outcome"],
     )
 });
@@ -28,7 +27,7 @@ pub fn register() {
     LazyLock::force(&DROPPED);
     LazyLock::force(&ENDED);
     for outcome in ["ok", "failed"] {
-        SENT.with_label_values(&[outcome]);
+        EXPORTED.with_label_values(&[outcome]);
     }
 }
 
@@ -36,9 +35,9 @@ pub(super) fn span_ended() {
     ENDED.inc();
 }
 
-pub(super) fn spans_sent(spans: usize, taken: bool) {
+pub(super) fn spans_exported(spans: usize, taken: bool) {
     let outcome = if taken { "ok" } else { "failed" };
-    SENT.with_label_values(&[outcome]).inc_by(spans as u64);
+    EXPORTED.with_label_values(&[outcome]).inc_by(spans as u64);
 }
 
 pub(super) fn line_dropped() {

@@ -13,8 +13,8 @@ use crate::harness::upload::put;
 use crate::harness::upstream::{OK, Upstream};
 
 const ENDED: &str = "gatehouse_spans_ended_total";
-const TAKEN: &str = "gatehouse_spans_sent_total{outcome=\"ok\"}";
-const FAILED: &str = "gatehouse_spans_sent_total{outcome=\"failed\"}";
+const TAKEN: &str = "gatehouse_spans_exported_total{outcome=\"ok\"}";
+const FAILED: &str = "gatehouse_spans_exported_total{outcome=\"failed\"}";
 
 #[tokio::test]
 async fn a_stop_sends_the_last_spans() {
@@ -63,10 +63,11 @@ async fn a_collector_that_is_down_disturbs_nobody_and_is_told_once() {
         }
         assert_eq!(told(&app), 1, "{protocol}: {}", app.log_text());
         assert_eq!(app.log_text().matches("\"WARN\"").count(), 1, "{}", app.log_text());
-        let metrics = Metrics::of(&app).await;
-        let (ended, failed) = (metrics.value(ENDED), metrics.value(FAILED));
         // The service's and the client's of each request; the queue holds few of them.
-        assert!(ended >= f64::from(2 * sent) && failed > 0.0 && failed < ended, "{}", metrics.text);
+        let all = |metrics: &Metrics| metrics.value(ENDED) >= f64::from(2 * sent);
+        let metrics = Metrics::until(&app, all).await;
+        let failed = metrics.value(FAILED);
+        assert!(failed > 0.0 && failed < metrics.value(ENDED), "{}", metrics.text);
         assert_eq!(metrics.value(TAKEN), 0.0);
         let begun = Instant::now();
         app.signal("TERM");

@@ -11,7 +11,7 @@ use opentelemetry_sdk::{
 
 use crate::telemetry::metrics;
 
-/// Hands spans on, and counts those that are to be sent.
+/// Counts spans and hands them on.
 #[derive(Debug)]
 pub(super) struct Counted(pub(super) BatchSpanProcessor);
 
@@ -21,9 +21,7 @@ impl SpanProcessor for Counted {
     }
 
     fn on_end(&self, span: SpanData) {
-        if span.span_context.is_sampled() {
-            metrics::span_ended();
-        }
+        metrics::span_ended();
         self.0.on_end(span);
     }
 

@@ -85,7 +85,7 @@ impl SpanExporter for Exporter {
         let result = sent.unwrap_or_else(|lost| {
             Err(OTelSdkError::InternalFailure(format!("the sending task ended: {lost}")))
         });
-        metrics::spans_sent(spans, result.is_ok());
+        metrics::spans_exported(spans, result.is_ok());
         self.tell(&result);
         result
     }
