@@ -99,6 +99,10 @@ struct Shared {
     turn: Turn,
     /// The task that reads the stream.
     reader: RefCell<Option<Waker>>,
+    /// The body under way cannot go on.
+    broken: Cell<bool>,
+    /// The task that reads that body.
+    body_reader: RefCell<Option<Waker>>,
 }
 
 impl Clock {
@@ -114,6 +118,8 @@ impl Clock {
             ahead: ReadAhead::new(),
             turn: Turn::default(),
             reader: RefCell::default(),
+            broken: Cell::new(false),
+            body_reader: RefCell::default(),
         }))
     }
 
@@ -199,9 +205,20 @@ impl Clock {
     }
 
     fn read_by(&self, waker: &Waker) {
-        let mut reader = self.0.reader.borrow_mut();
-        if !reader.as_ref().is_some_and(|reader| reader.will_wake(waker)) {
-            *reader = Some(waker.clone());
+        keep(&self.0.reader, waker);
+    }
+
+    /// Whether nothing more can come of the body under way; who asks is woken when that turns out.
+    fn body_is_broken(&self, cx: &Context<'_>) -> bool {
+        keep(&self.0.body_reader, cx.waker());
+        self.0.broken.get()
+    }
+
+    fn break_body(&self) {
+        if !self.0.broken.replace(true)
+            && let Some(reader) = self.0.body_reader.take()
+        {
+            reader.wake();
         }
     }
 
@@ -255,6 +272,14 @@ impl Clock {
         if waits || !whole {
             self.wake_reader();
         }
+    }
+}
+
+/// Keeps what wakes a task.
+fn keep(kept: &RefCell<Option<Waker>>, waker: &Waker) {
+    let mut kept = kept.borrow_mut();
+    if !kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+        *kept = Some(waker.clone());
     }
 }
 
@@ -313,6 +338,14 @@ impl ClientStream {
         let turn = clock.next_turn();
         let mut began = gate.keeps_some() && gate.release(turn, buffer);
         while buffer.filled().len() == before {
+            if gate.is_broken() {
+                if clock.0.turn.next() != Next::Later {
+                    break;
+                }
+                // Once the request is answered, the connection is at its end.
+                clock.break_body();
+                return self.poll_limit(cx).map(Err);
+            }
             if gate.keeps_some() {
                 // A head that has begun is waited for as such.
                 clock.on_bytes();

@@ -145,6 +145,9 @@ impl Incoming {
                 self.whole.set(true);
                 self.clock.let_go(true);
             }
+            Poll::Pending if self.clock.body_is_broken(cx) => {
+                return Poll::Ready(Some(Err(PayloadError::EncodingCorrupted)));
+            }
             _ => self.clock.read_on(),
         }
         polled

@@ -15,8 +15,8 @@ use super::{
     head::{Body, Head, MAX_HEAD, Refused},
 };
 
-/// What has no place in a head or in a chunk's framing, wherever actix is in it: so it answers
-/// with 400 and closes, as it does with what it refuses itself.
+/// What has no place in a head, wherever actix is in it: so it answers with 400 and closes, as it
+/// does with what it refuses itself.
 const NO_HTTP: &[u8] = b"\r\0";
 
 /// Bytes of later requests that are read while one is under way: the end of the connection, by
@@ -86,8 +86,11 @@ enum Place {
     Chunked(Chunks),
     /// In what has no end.
     Rest,
-    /// At what cannot be understood.
+    /// At a head that cannot be understood.
     Refused,
+    /// At a chunk that cannot be: that is for whoever reads the body, since actix would leave a request under way
+    /// without an answer.
+    Broken,
     /// Behind what actix answers and closes for.
     Over,
 }
@@ -117,6 +120,11 @@ impl Gate {
         self.kept.len() >= MAX_KEPT
     }
 
+    /// Whether the current body cannot go on. Nothing comes behind it.
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.place, Place::Broken) && self.free == 0
+    }
+
     /// Nobody wants what is still to come of the current body, where its length is known.
     pub(super) fn discard(&mut self) {
         if let Place::Length(left) = self.place {
@@ -144,7 +152,7 @@ impl Gate {
         if self.free == 0 {
             let mut kept = std::mem::take(&mut self.kept);
             (self.free, began) = self.pass(&kept, turn);
-            if matches!(self.place, Place::Refused | Place::Over) {
+            if matches!(self.place, Place::Refused | Place::Broken | Place::Over) {
                 kept.truncate(self.free);
             }
             if matches!(self.place, Place::Refused) {
@@ -168,7 +176,7 @@ impl Gate {
     /// Looks at what came into `buffer` behind `before`, and keeps back what is not to go on.
     /// Returns whether a request began.
     pub(super) fn admit(&mut self, turn: Next, buffer: &mut ReadBuf<'_>, before: usize) -> bool {
-        if matches!(self.place, Place::Over) {
+        if matches!(self.place, Place::Broken | Place::Over) {
             buffer.set_filled(before);
             return false;
         }
@@ -176,7 +184,7 @@ impl Gate {
         let (passed, began) = if self.kept.is_empty() { self.pass(came, turn) } else { (0, false) };
         self.kept.extend_from_slice(&came[passed..]);
         buffer.set_filled(before + passed);
-        if passed == 0 || matches!(self.place, Place::Refused) {
+        if passed == 0 || matches!(self.place, Place::Refused | Place::Broken) {
             return self.release(turn, buffer) || began;
         }
         began
@@ -208,10 +216,10 @@ impl Gate {
                 }
                 Place::Chunked(chunks) => match chunks.read(rest) {
                     (end, Ok(ends)) => (end, ends.then(Place::start)),
-                    (end, Err(Refused)) => (end, Some(Place::Refused)),
+                    (end, Err(Refused)) => (end, Some(Place::Broken)),
                 },
                 Place::Rest => (rest.len(), None),
-                Place::Refused | Place::Over => break,
+                Place::Refused | Place::Broken | Place::Over => break,
             };
             passed += step;
             if let Some(next) = next {

@@ -1,6 +1,9 @@
 //! Chunked bodies: where they end, and what a broken one becomes.
 
 use super::{Chunked, Refused, Row, Taken, check};
+use crate::harness::App;
+use crate::harness::http::Connection;
+use crate::harness::upstream::a_moment;
 
 const SIZES: &[Row] = &[
     ("two chunks", chunks!("2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"), Taken(Chunked("hello"))),
@@ -84,4 +87,43 @@ async fn extensions_are_passed_over() {
 #[tokio::test]
 async fn trailers_are_passed_over_up_to_an_empty_line() {
     check(ENDS).await;
+}
+
+/// Whether the handler looks at the body at once, later or never.
+#[tokio::test]
+async fn whoever_sends_a_broken_chunk_has_an_answer() {
+    // What is asked of the database first takes a moment.
+    let builder = App::builder().set("QUOTAS__BYTES", "1000000");
+    let app = builder.set("CONSUMERS__IMAGES__ON_CONFLICT", "reject").start().await;
+    let resumable = "Tus-Resumable: 1.0.0\r\nUpload-Length: 10\r\n\
+                     Content-Type: application/offset+octet-stream\r\n";
+    for (request, fields, status) in [
+        ("PUT /upload/42/a.png", "", 400),
+        ("POST /tus/42", resumable, 400),
+        ("GET /images", "", 200),
+        ("POST /webhooks", "Content-Type: application/json\r\n", 400),
+    ] {
+        let (method, path) = request.split_once(' ').unwrap();
+        let head = format!(
+            "{method} /consumer-api/service/consumers/customer-images{path} HTTP/1.1\r\nHost: a\r\n\
+             x-tenant-id: a\r\n{fields}Transfer-Encoding: chunked\r\n\r\n"
+        );
+        for later in [false, true, false] {
+            let mut connection = Connection::open(app.addr).await;
+            if later {
+                connection.send(&head).await;
+                a_moment().await;
+                connection.send("zz\r\n").await;
+            } else {
+                connection.send(format!("{head}zz\r\n")).await;
+            }
+            let response = connection.response().await;
+            assert_eq!(response.status, status, "{request}: {}", response.text());
+            if status == 400 {
+                let kind = response.header("content-type").unwrap_or_default();
+                assert_eq!(kind, "application/problem+json", "{request}");
+            }
+            assert_eq!(connection.rest().await, b"", "{request}: it is the connection's last");
+        }
+    }
 }

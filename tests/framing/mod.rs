@@ -35,7 +35,7 @@ mod limits;
 mod pipelines;
 
 use crate::harness::App;
-use crate::harness::http::{Connection, Failure};
+use crate::harness::http::Connection;
 use crate::harness::upstream::{Recorded, Upstream, a_moment};
 
 /// What is to become of a request.
@@ -99,7 +99,6 @@ async fn check(rows: &[Row]) {
 async fn check_answers(name: &str, connection: &mut Connection, path: &str, outcome: Outcome) {
     let first = match connection.try_response().await {
         Ok(first) => first,
-        Err(Failure::Cut(_)) if matches!(outcome, Refused) => return,
         Err(failure) => panic!("{name}: {failure}"),
     };
     let is_up = path == PATHS[2];
