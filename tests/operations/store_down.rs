@@ -105,3 +105,26 @@ async fn healthcheck_fails_while_the_store_is_down() {
     assert_eq!(healthcheck().status.code(), Some(1));
     store.restart().await;
 }
+
+#[tokio::test]
+async fn a_folder_that_is_gone_is_a_store_that_is_down() {
+    let app = App::local().await;
+    let image = images::jpeg(9, 9, 1000);
+    let stored = upload::put("a.jpg", &image).send(app.addr).await;
+    assert_eq!(stored.status, 201);
+    let id = stored.json()["id"].as_str().unwrap().to_owned();
+    std::fs::remove_dir_all(app.root()).unwrap();
+    let record = format!("/consumer-api/service/consumers/customer-images/images/{id}");
+    for request in [
+        upload::put("b.jpg", &image),
+        upload::put("a.jpg", &image),
+        upload::main_job("b.jpg", &image),
+        Request::get(&format!("{record}/content")).tenant("acme"),
+        Request::new("DELETE", &record).tenant("acme"),
+    ] {
+        let response = request.send(app.addr).await;
+        assert_problem(&response, "storage-unavailable");
+        assert!(response.header("retry-after").is_some(), "{response:?}");
+    }
+    ready_is(&app, 503).await;
+}

@@ -96,7 +96,7 @@ impl Disk {
         W: FnOnce(&Root) -> io::Result<T> + Send + 'static,
     {
         let root = Arc::clone(&self.root);
-        let done = self.tasks.spawn_blocking(move || work(&root));
+        let done = self.tasks.spawn_blocking(move || work(&root).map_err(|e| root.cause_of(e)));
         async move {
             match done.await {
                 Ok(result) => result.map_err(|e| error_of(operation, e)),

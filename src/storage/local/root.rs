@@ -111,6 +111,15 @@ impl Root {
         self.folder_for_writing(key)?.sync(self)
     }
 
+    /// Why something failed: nothing is found either where the root itself is gone.
+    pub(super) fn cause_of(&self, failure: io::Error) -> io::Error {
+        let is_gone = || rustix::fs::fstat(&self.folder).is_ok_and(|stat| stat.st_nlink == 0);
+        match failure.kind() {
+            io::ErrorKind::NotFound if is_gone() => Errno::STALE.into(),
+            _ => failure,
+        }
+    }
+
     /// Removes the file, if it is there.
     pub(super) fn remove(&self, key: &ObjectKey) -> io::Result<()> {
         let removed = self.folder_of(key).and_then(|(folder, name)| {
@@ -120,7 +129,7 @@ impl Root {
                 Err(e) => Err(e.into()),
             }
         });
-        match removed {
+        match removed.map_err(|e| self.cause_of(e)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             other => other,
         }
