@@ -265,7 +265,8 @@ impl Incoming {
         if self.size > limit {
             return Err(Error::TooLarge(limit));
         }
-        self.inspector.push(&chunk)?;
+        let seen = self.inspector.push(&chunk);
+        uploads.judge(&self.inspector, seen.map_err(Error::from))?;
         self.hash.update(&chunk);
         if let Some(upload) = &mut self.upload {
             upload.write(chunk).await?;
@@ -275,7 +276,6 @@ impl Incoming {
         let Some(image_type) = self.inspector.image_type() else {
             return Ok(());
         };
-        uploads.check_image(image_type, self.inspector.dimensions())?;
         let new = NewObject {
             key: self.key.clone(),
             content_type: image_type.content_type(),
@@ -341,12 +341,17 @@ pub(super) fn target(
 }
 
 impl Uploads {
-    /// Whether what is known of an image so far is taken in.
-    pub(super) fn check_known(&self, inspector: &Inspector) -> Result<(), Error> {
-        match inspector.image_type() {
-            Some(image_type) => self.check_image(image_type, inspector.dimensions()),
-            None => Ok(()),
+    /// Whether what has come of an image is taken in: that its type is not goes before what is wrong with it, as the
+    /// inspector has `seen`.
+    pub(super) fn judge(
+        &self,
+        inspector: &Inspector,
+        seen: Result<(), Error>,
+    ) -> Result<(), Error> {
+        if let Some(image_type) = inspector.image_type() {
+            self.check_image(image_type, inspector.dimensions())?;
         }
+        seen
     }
 
     /// Whether images of this type and size are taken in.

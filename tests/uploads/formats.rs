@@ -50,6 +50,13 @@ async fn tiff_and_bmp_are_accepted_where_settings_say_so_and_not_elsewhere() {
         let response = upload::main_job("picture", image).send(elsewhere.addr).await;
         assert_problem(&response, "image-unsupported");
     }
+    // That goes before what is wrong with one.
+    let broken = b"II*\0\x08\0\0\0\0\0\0\0\0\0";
+    let response = upload::main_job("picture", broken).send(app.addr).await;
+    assert_problem(&response, "image-invalid");
+    for request in [upload::main_job("picture", broken), upload::put("picture", broken)] {
+        assert_problem(&request.send(elsewhere.addr).await, "image-unsupported");
+    }
     // The list is the whole list.
     let response = upload::main_job("p", &images::png(1, 1, 1)).send(app.addr).await;
     assert_problem(&response, "image-unsupported");

@@ -319,8 +319,8 @@ impl<'a> Writer<'a> {
             let piece =
                 bytes.split_to(usize::try_from(rest).unwrap_or(usize::MAX).min(bytes.len()));
             let size = piece.len() as u64;
-            self.seen.push(&piece)?;
-            uploads.check_known(&self.seen.inspector)?;
+            let seen = self.seen.push(&piece);
+            uploads.judge(&self.seen.inspector, seen)?;
             upload.write(piece).await?;
             self.session.received += size;
             if size == rest && may_keep && Instant::now() > self.checkpoint_at {
@@ -333,9 +333,9 @@ impl<'a> Writer<'a> {
 
     /// Takes bytes before the store may have any: until it is known which type they are of.
     async fn take_head(&mut self, bytes: Bytes) -> Result<(), Error> {
-        self.seen.push(&bytes)?;
+        let seen = self.seen.push(&bytes);
+        self.resumable.uploads.judge(&self.seen.inspector, seen)?;
         self.session.received += bytes.len() as u64;
-        self.resumable.uploads.check_known(&self.seen.inspector)?;
         let Some(image_type) = self.seen.inspector.image_type() else {
             self.head.extend_from_slice(&bytes);
             return Ok(());
