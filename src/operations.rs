@@ -187,7 +187,10 @@ async fn read_only() -> Result<HttpResponse, Problem> {
 )]
 async fn explain(slug: web::Path<String>) -> Result<HttpResponse, Problem> {
     let kind = Kind::of_slug(&slug).ok_or(Kind::NotFound)?;
-    let (slug, status, title, help) = (kind.slug(), kind.status(), kind.title(), kind.help());
+    let (slug, title, help) = (kind.slug(), kind.title(), kind.help());
+    // tus has a status of its own, which has no name.
+    let (status, name) = (kind.status().as_u16(), kind.status().canonical_reason());
+    let status = name.map_or_else(|| status.to_string(), |name| format!("{status} {name}"));
     let page = format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
          <h1>{title}</h1>\n<p><code>{slug}</code>, answered with {status}.</p>\n<p>{help}</p>\n</html>\n"

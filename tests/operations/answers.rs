@@ -75,6 +75,7 @@ async fn every_problem_has_a_page_for_people() {
         let page = response.text();
         assert!(page.contains(title), "{slug}: {page}");
         assert!(page.contains(&status.to_string()), "{slug}: {page}");
+        assert!(!page.contains("unknown"), "{slug}: {page}");
         assert!(page.len() > 60, "{slug} explains nothing: {page}");
     }
     assert_problem(&Request::get("/problems/nope").send(app.addr).await, "not-found");
