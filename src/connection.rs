@@ -99,9 +99,7 @@ struct Shared {
     turn: Turn,
     /// The task that reads the stream.
     reader: RefCell<Option<Waker>>,
-    /// The body under way cannot go on.
-    broken: Cell<bool>,
-    /// The task that reads that body.
+    /// The task that reads the body under way.
     body_reader: RefCell<Option<Waker>>,
 }
 
@@ -118,7 +116,6 @@ impl Clock {
             ahead: ReadAhead::new(),
             turn: Turn::default(),
             reader: RefCell::default(),
-            broken: Cell::new(false),
             body_reader: RefCell::default(),
         }))
     }
@@ -211,13 +208,11 @@ impl Clock {
     /// Whether nothing more can come of the body under way; who asks is woken when that turns out.
     fn body_is_broken(&self, cx: &Context<'_>) -> bool {
         keep(&self.0.body_reader, cx.waker());
-        self.0.broken.get()
+        self.0.gate.borrow().is_broken()
     }
 
-    fn break_body(&self) {
-        if !self.0.broken.replace(true)
-            && let Some(reader) = self.0.body_reader.take()
-        {
+    fn wake_body_reader(&self) {
+        if let Some(reader) = self.0.body_reader.take() {
             reader.wake();
         }
     }
@@ -343,7 +338,7 @@ impl ClientStream {
                     break;
                 }
                 // Once the request is answered, the connection is at its end.
-                clock.break_body();
+                clock.wake_body_reader();
                 return self.poll_limit(cx).map(Err);
             }
             if gate.keeps_some() {
