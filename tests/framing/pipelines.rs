@@ -82,6 +82,7 @@ async fn a_service_sees_the_next_request_after_the_answer_to_the_one_before() {
     let app = before(&upstream).await;
     let mut connection = Connection::open(app.addr).await;
     connection.send(get("").repeat(2)).await;
+    upstream.received(1).await;
     a_moment().await;
     assert_eq!(upstream.requests().len(), 1);
     for _ in 0..2 {

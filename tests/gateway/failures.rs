@@ -6,15 +6,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{UP, before, log_says, until};
-use crate::harness::App;
 use crate::harness::http::{Connection, Failure, Request};
 use crate::harness::problem::assert_upstream_problem;
 use crate::harness::upstream::{Upstream, a_moment};
+use crate::harness::{App, port};
 
 /// An address where nothing listens.
 pub(super) fn nobody() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("http://{}", listener.local_addr().unwrap())
+    format!("http://{}", port::free())
 }
 
 #[tokio::test]
@@ -151,16 +150,17 @@ async fn a_client_that_goes_away_cancels_the_upstreams_request() {
 
 #[tokio::test]
 async fn a_client_that_goes_away_within_a_body_cancels_it_both_ways() {
-    let (gone, mut seen) = mpsc::channel(1);
+    let (tell, mut seen) = mpsc::channel(1);
     let upstream = Upstream::scripted(move |mut peer| {
-        let gone = gone.clone();
+        let tell = tell.clone();
         async move {
             let head = peer.request_head().await.unwrap();
             if head.method() == "GET" {
                 peer.send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nfirst").await;
             }
+            tell.send("here").await.unwrap();
             peer.connection.rest().await;
-            gone.send(()).await.unwrap();
+            tell.send("gone").await.unwrap();
         }
     })
     .await;
@@ -169,10 +169,11 @@ async fn a_client_that_goes_away_within_a_body_cancels_it_both_ways() {
     for request in [get, post.claiming(9)] {
         let mut connection = Connection::open(app.addr).await;
         connection.send(request.head_bytes(app.addr)).await;
+        assert_eq!(seen.recv().await, Some("here"));
         a_moment().await;
         drop(connection);
         let told = timeout(Duration::from_secs(5), seen.recv()).await;
-        assert_eq!(told.expect("the upstream works on for nobody"), Some(()));
+        assert_eq!(told.expect("the upstream works on for nobody"), Some("gone"));
     }
 }
 

@@ -12,9 +12,9 @@ use prost::Message as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use super::App;
 use super::builder::Builder;
 use super::upstream::Upstream;
+use super::{App, port};
 
 /// How long spans may take to come.
 const SOON: Duration = Duration::from_secs(30);
@@ -65,7 +65,7 @@ impl Collector {
 
     /// One that speaks OTLP/gRPC.
     pub async fn grpc() -> Self {
-        Self::grpc_at(SocketAddr::from(([127, 0, 0, 1], 0))).await
+        Self::grpc_at(port::free()).await
     }
 
     /// The same at this address.

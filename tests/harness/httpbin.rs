@@ -1,12 +1,12 @@
 //! A real go-httpbin: a service that answers in most ways that HTTP has, on Go's own server.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
-use super::golang;
+use super::{golang, port};
 
 const PACKAGE: &str = "github.com/mccutchen/go-httpbin/v2/cmd/go-httpbin@v2.26.0";
 
@@ -22,7 +22,7 @@ impl Httpbin {
         let program = golang::executable("go-httpbin", PACKAGE).await;
         // A port that is free now may be taken before it listens: then another.
         for _ in 0..5 {
-            let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let addr = port::free();
             let mut command = Command::new(&program);
             command.args(["-host", "127.0.0.1", "-port", &addr.port().to_string()]);
             command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

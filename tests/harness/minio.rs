@@ -1,7 +1,7 @@
 //! A real MinIO: the one named in the environment, by `GATEHOUSE_TEST_S3_ENDPOINT`, `_ACCESS_KEY`
 //! and `_SECRET_KEY`, else one that the tests start. It ends with the test process, however that ends.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 
 use super::golang;
 use super::guard::Guard;
+use super::port;
 
 const PACKAGE: &str = "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c";
 
@@ -70,7 +71,7 @@ impl Minio {
         };
         // A port that is free now may be taken before the store listens: then another.
         for _ in 0..5 {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let free = port::free();
             minio.endpoint = format!("http://{free}");
             if minio.answers_at(free).await {
                 return minio;

@@ -22,6 +22,7 @@ pub mod minio_keys;
 pub mod multipart;
 pub mod nginx;
 pub mod once;
+pub mod port;
 pub mod postgres;
 pub mod problem;
 pub mod redis;

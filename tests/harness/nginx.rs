@@ -1,7 +1,7 @@
 //! A real nginx with the very configuration of docs/deploy: only what a machine has to change in
 //! it is changed.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::debian;
 use super::guard::Guard;
+use super::port;
 
 /// What is run.
 const CONFIGURATION: &str = include_str!("../../docs/deploy/compose/nginx.conf");
@@ -29,7 +30,7 @@ impl Nginx {
         let mut guard = Guard::new("gatehouse-nginx-");
         // A port that is free now may be taken before it listens: then another.
         for _ in 0..5 {
-            let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let addr = port::free();
             let file = guard.folder().join("nginx.conf");
             std::fs::write(&file, configuration(addr, replicas, guard.folder())).unwrap();
             let file = file.to_str().unwrap();

@@ -1,7 +1,7 @@
 //! A real Postgres: the one that `GATEHOUSE_TEST_POSTGRES_URL` names, else one that the tests start
 //! from the programs of the installed one. It ends with the test process, however that ends.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::sync::OnceCell;
 
 use super::guard::Guard;
+use super::port;
 
 /// Where Debian keeps them, in a folder a version.
 const DEBIAN: &str = "/usr/lib/postgresql";
@@ -52,7 +53,7 @@ impl Postgres {
         let mut postgres = Self { url: String::new(), guard: Some(guard) };
         // A port that is free now may be taken before the server listens: then another.
         for _ in 0..5 {
-            let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let free = port::free();
             postgres.url = format!("postgres://postgres@{free}/postgres");
             if postgres.answers_at(free).await {
                 return postgres;

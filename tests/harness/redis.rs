@@ -1,10 +1,12 @@
 //! A real Redis: redis-server of the PATH, on a free port.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use super::port;
 
 /// A running redis-server; it ends with the test.
 pub struct Redis {
@@ -19,7 +21,7 @@ impl Redis {
         let folder = tempfile::Builder::new().prefix("gatehouse-redis-").tempdir().unwrap();
         // A port that is free now may be taken before it listens: then another.
         for _ in 0..5 {
-            let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let addr = port::free();
             let mut child = spawn(addr, &folder);
             if answers(addr, &mut child).await {
                 return Self { addr, child, folder };

@@ -1,6 +1,6 @@
 //! A real toxiproxy: a network between the gateway and a service that does what a test asks for.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::golang;
 use super::http::Request;
+use super::port;
 
 const PACKAGE: &str = "github.com/Shopify/toxiproxy/v2/cmd/server@v2.5.0";
 
@@ -26,7 +27,7 @@ impl Toxiproxy {
         let program = golang::executable("toxiproxy-server", PACKAGE).await;
         // A port that is free now may be taken before it listens: then another.
         for _ in 0..5 {
-            let api = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+            let api = port::free();
             let mut command = Command::new(&program);
             command.args(["-host", "127.0.0.1", "-port", &api.port().to_string()]);
             command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::http::{Connection, Failure, Fields, values};
+use super::port;
 
 /// The answers 200 with the body `ok`, and 503.
 pub const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -108,7 +108,7 @@ impl Upstream {
         F: Fn(Peer) -> T + Send + 'static,
         T: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = port::listener();
         let addr = listener.local_addr().unwrap();
         let log = Log::default();
         let of_all = Arc::clone(&log);

@@ -87,7 +87,7 @@ async fn one_line_is_logged_for_a_request_with_what_it_was() {
     let image = crate::harness::images::gif(1, 1, 1000);
     let request = upload::main_job("a.gif", &image).header("X-Request-Id", "find-me");
     assert_eq!(request.send(app.addr).await.status, 201);
-    crate::harness::upstream::a_moment().await;
+    app.access_line(upload::UPLOAD).await;
     let log = app.log_text();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("find-me")).collect();
     assert_eq!(lines.len(), 1, "{log}");

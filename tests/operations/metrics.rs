@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::App;
 use crate::harness::http::{Connection, Request};
 use crate::harness::images;
 use crate::harness::metrics::Metrics;
@@ -12,7 +11,8 @@ use crate::harness::multipart::Form;
 use crate::harness::problem::assert_problem;
 use crate::harness::redis::Redis;
 use crate::harness::upload::{self, UPLOAD};
-use crate::harness::upstream::{Upstream, a_moment};
+use crate::harness::upstream::Upstream;
+use crate::harness::{App, port};
 
 const DURATION: &str = "http_server_request_duration_seconds_count";
 
@@ -39,6 +39,11 @@ async fn metrics_are_told_on_the_listener_of_operations_only() {
     }
 }
 
+/// Waits until one request is being answered.
+async fn under_way(app: &App) {
+    Metrics::until(app, |metrics| metrics.value("http_server_active_requests") == 1.0).await;
+}
+
 #[tokio::test]
 async fn uploads_are_counted_by_how_they_came_and_what_they_came_to() {
     let app = App::builder().operations().start().await;
@@ -50,7 +55,7 @@ async fn uploads_are_counted_by_how_they_came_and_what_they_came_to() {
     let request = upload::put("c.jpg", &image);
     leaving.send(request.head_bytes(app.addr)).await;
     leaving.send(&request.body_bytes()[..100]).await;
-    a_moment().await;
+    under_way(&app).await;
     drop(leaving);
     let left = "gatehouse_uploads_total{method=\"raw\",outcome=\"broken-off\"}";
     let metrics = Metrics::until(&app, |metrics| metrics.value(left) > 0.0).await;
@@ -127,10 +132,7 @@ async fn resumable_and_direct_uploads_are_counted_at_their_end() {
 #[tokio::test]
 async fn requests_and_problems_are_counted_by_service() {
     let upstream = Upstream::ok().await;
-    let dead = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}", listener.local_addr().unwrap())
-    };
+    let dead = format!("http://{}", port::free());
     let app = App::builder()
         .operations()
         .service("up", &upstream.url(""), "")
@@ -292,10 +294,11 @@ async fn metrics_are_told_until_the_end_of_a_stop() {
     let mut connection = Connection::open(app.addr).await;
     connection.send(request.head_bytes(app.addr)).await;
     connection.send(&body[..50_000]).await;
-    a_moment().await;
+    under_way(&app).await;
     app.signal("TERM");
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(Request::get("/readyz").send(app.operations_addr()).await.status, 503);
+    while Request::get("/readyz").send(app.operations_addr()).await.status != 503 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert!(Metrics::of(&app).await.value("http_server_active_requests") == 1.0);
     connection.send(&body[50_000..]).await;
     assert_eq!(connection.response().await.status, 201);

@@ -1,13 +1,11 @@
 //! `gatehouse check --storage`, over real stores that have what is needed, and over some that
 //! have not.
 
-use std::net::TcpListener;
-
 use serde_json::{Value, json};
 
-use crate::harness::App;
 use crate::harness::builder::{Builder, Ended};
 use crate::harness::minio::{Minio, minio};
+use crate::harness::{App, port};
 
 const PAGE: &str = "https://app.example.com";
 
@@ -172,9 +170,8 @@ async fn a_wrong_secret_is_all_that_is_told() {
 
 #[tokio::test]
 async fn a_store_that_is_down_is_all_that_is_told() {
-    // Nobody listens there once it is dropped.
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let store = Minio::at(format!("http://{free}"), "key".into(), "secret".into());
+    let nowhere = port::free();
+    let store = Minio::at(format!("http://{nowhere}"), "key".into(), "secret".into());
     let ended = check(&App::builder().s3(&store, "images"));
     let line = the_missing(&ended);
     assert!(line.contains("Connection refused"), "{line}");
@@ -207,8 +204,7 @@ async fn a_key_for_uploads_is_tried_by_itself() {
     let advice = "advice: the key that signs uploads: it can read objects";
     assert!(ended.stdout.contains(advice), "{}", ended.stdout);
 
-    let nowhere = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let nowhere = format!("http://{nowhere}");
+    let nowhere = format!("http://{}", port::free());
     let ended = check(&builder.set("STORAGE__S3__PRESIGN__ENDPOINT_URL", &nowhere));
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(ended.stderr.matches("set storage.s3.presign.endpoint_url").count(), 2);

@@ -2,15 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
-
 use super::*;
-use crate::harness::App;
 use crate::harness::collector::{Collector, only};
 use crate::harness::http::Connection;
 use crate::harness::metrics::Metrics;
 use crate::harness::upload::put;
 use crate::harness::upstream::{OK, Upstream};
+use crate::harness::{App, port};
 
 const ENDED: &str = "gatehouse_spans_ended_total";
 const TAKEN: &str = "gatehouse_spans_exported_total{outcome=\"ok\"}";
@@ -34,8 +32,7 @@ async fn a_stop_sends_the_last_spans() {
 #[tokio::test]
 async fn a_collector_that_is_down_disturbs_nobody_and_is_told_once() {
     for protocol in ["grpc", "http"] {
-        // A port that nobody listens on.
-        let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let addr = port::free();
         let upstream = Upstream::ok().await;
         let mut app = App::builder()
             .set("TELEMETRY__OTLP_ENDPOINT", &format!("http://{addr}"))
@@ -79,7 +76,7 @@ async fn a_collector_that_is_down_disturbs_nobody_and_is_told_once() {
 
 #[tokio::test]
 async fn a_collector_that_comes_back_is_told_of_what_is_new() {
-    let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let addr = port::free();
     let app = App::builder()
         .set("TELEMETRY__OTLP_ENDPOINT", &format!("http://{addr}"))
         .env("OTEL_BSP_SCHEDULE_DELAY", "50")
