@@ -176,7 +176,7 @@ impl Application {
         });
         let (consumers, background) = served.transpose()?.unzip();
         let consumers = consumers.filter(|_| settings.serve_consumers());
-        let shed = consumers.as_ref().map(|consumers| (consumers::NAME, consumers.shed()));
+        let head_check = consumers.as_ref().map(|c| (consumers::NAME, c.head_check()));
         let shared = Shared {
             consumers,
             readiness: web::Data::new(Readiness::new(Arc::clone(&storage), database.clone())),
@@ -190,7 +190,7 @@ impl Application {
                 cors.clone(),
                 ends.draining.clone(),
             )
-            .shedding(shed.clone()),
+            .checking_heads(head_check.clone()),
             cors,
             connections: TaskTracker::new(),
             ends: ends.clone(),
@@ -211,7 +211,7 @@ impl Application {
             let own = Arc::new(Registry::new(&ServicesSettings::of_modules(&[consumers::NAME])));
             listeners.push(listener.try_clone()?);
             let gateway = Gateway::new("", own, checks, trusted, public, None, ends.draining);
-            let gateway = gateway.shedding(shed);
+            let gateway = gateway.checking_heads(head_check);
             let document = &described::CONSUMERS;
             let direct = Shared { document, gateway, cors: None, ..shared.clone() };
             server = serve(server, "consumers", listener, &settings.server, direct)?;

@@ -15,7 +15,7 @@ use crate::{
     },
     database::{Database, Role},
     edge::Leaving,
-    gateway::{Checks, Shed},
+    gateway::{Checks, HeadCheck},
     jobs::{Jobs, Worker},
     outbound::{Client, system_tls},
     settings::{Invalid, Settings},
@@ -141,10 +141,10 @@ impl Consumers {
         Ok((module, background))
     }
 
-    /// What it does not take at the moment.
-    pub(super) fn shed(&self) -> Shed {
+    /// What it refuses by a request's head alone.
+    pub(super) fn head_check(&self) -> HeadCheck {
         let uploads = Arc::clone(&self.uploads);
-        Arc::new(move |method, path, tenant| consumers::shed(&uploads, method, path, tenant))
+        Arc::new(move |head, path, tenant| consumers::check_head(&uploads, head, path, tenant))
     }
 
     /// Adds the data, and what links of this process's own lead to.

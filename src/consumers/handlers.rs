@@ -2,7 +2,7 @@
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse,
-    http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, TRANSFER_ENCODING},
+    http::header::{CONTENT_TYPE, ETAG},
     web,
 };
 use serde::Serialize;
@@ -13,6 +13,7 @@ use super::{
     body::{Body, MinRate},
     described::{Form, Stored, UploadRefused, WriteConditions},
     error::Error,
+    head,
     images::{conditional::Conditions, record::Record, validators},
     metrics::{Coming, Method},
     multipart,
@@ -50,7 +51,7 @@ pub async fn upload_form(
     uploads: web::Data<Uploads>,
 ) -> Result<HttpResponse, Problem> {
     let customer = customer(&request, 0)?;
-    let size_hint = acceptable_body(&request)?;
+    let size_hint = head::length(request.headers())?;
     let content_type = request.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
     let boundary = multipart::boundary(content_type.unwrap_or_default())?;
     let mut body = UploadBody::of(&request, payload, size_hint, uploads.settings());
@@ -86,11 +87,7 @@ pub async fn upload_raw(
 ) -> Result<HttpResponse, Problem> {
     let customer = customer(&request, 1)?;
     let name = decoded_segment(&request, 0);
-    let size_hint = acceptable_body(&request)?;
-    let limit = uploads.settings().max_file_size.as_u64();
-    if size_hint.is_some_and(|size| size > limit) {
-        return Err(Error::TooLarge(limit).into());
-    }
+    let size_hint = head::raw_length(request.headers(), uploads.settings())?;
     let mut body = UploadBody::of(&request, payload, size_hint, uploads.settings());
     let conditions = Conditions::of(request.headers());
     let coming = Coming::begin(Method::Raw);
@@ -137,13 +134,16 @@ pub async fn only_put() -> Result<HttpResponse, Problem> {
 
 /// The customer's id, which stands `from_end` segments before the path's last.
 pub(super) fn customer(request: &HttpRequest, from_end: usize) -> Result<CustomerId, Error> {
-    CustomerId::parse(&decoded_segment(request, from_end)).ok_or(Error::CustomerInvalid)
+    head::customer(segment(request, from_end))
 }
 
-/// A segment of the raw path, percent-decoded once. (`match_info` has replaced what is no UTF-8.)
+fn segment(request: &HttpRequest, from_end: usize) -> &str {
+    request.uri().path().rsplit('/').nth(from_end).unwrap_or_default()
+}
+
+/// A segment of the path, which stands `from_end` segments before the last.
 pub(super) fn decoded_segment(request: &HttpRequest, from_end: usize) -> Vec<u8> {
-    let raw = request.uri().path().rsplit('/').nth(from_end).unwrap_or_default();
-    percent_encoding::percent_decode_str(raw).collect()
+    head::decoded(segment(request, from_end))
 }
 
 /// An id, which stands `from_end` segments before the path's last.
@@ -158,18 +158,6 @@ pub(super) fn id(request: &HttpRequest, from_end: usize) -> Result<Uuid, Error> 
 pub(super) fn linked_tenant(request: &HttpRequest, from_end: usize) -> Result<TenantId, Error> {
     let text = String::from_utf8(decoded_segment(request, from_end)).unwrap_or_default();
     TenantId::parse(&text).map_err(|_| records::Error::NotFound.into())
-}
-
-/// Refuses what can be told from the head to be no upload; answers the body's length if known.
-pub(super) fn acceptable_body(request: &HttpRequest) -> Result<Option<u64>, Error> {
-    let headers = request.headers();
-    if headers.contains_key(CONTENT_ENCODING) {
-        return Err(Error::MediaTypeUnsupported("Send the image without a Content-Encoding."));
-    }
-    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let has_body =
-        headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length > 0);
-    if has_body { Ok(length) } else { Err(Error::FileMissing) }
 }
 
 /// A body that tells the access line how much of it came, even when the client leaves.
@@ -217,7 +205,7 @@ pub(super) async fn json_body(
     if !media_type.trim().eq_ignore_ascii_case("application/json") {
         return Err(Error::MediaTypeUnsupported("Send application/json.").into());
     }
-    let length = acceptable_body(request).map_err(|error| match error {
+    let length = head::length(request.headers()).map_err(|error| match error {
         Error::FileMissing => invalid("Send a JSON object."),
         other => other,
     })?;

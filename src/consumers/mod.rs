@@ -11,6 +11,7 @@ mod direct;
 mod error;
 mod events;
 mod handlers;
+mod head;
 mod image;
 mod images;
 pub mod metrics;
@@ -25,15 +26,16 @@ mod tus;
 mod upload;
 pub mod webhooks;
 
-use actix_web::{http::Method, web};
+use actix_web::web;
 use utoipa::{
     OpenApi as _,
-    openapi::{OpenApi, Tag},
+    openapi::{HttpMethod, OpenApi, Tag},
 };
 
 pub use direct::DirectUploads;
 pub use error::Error;
 pub use events::Events;
+pub use head::check as check_head;
 pub use images::{By, Erased, Images, Links, Survey};
 pub use names::{CustomerId, FileName, image_key};
 pub use records::Quotas;
@@ -43,7 +45,10 @@ pub use steps::{CALLS, Caller, Follow, Maker, Steps, StepsSettings};
 pub use tus::ResumableUploads;
 pub use upload::Uploads;
 
-use crate::{problem::Problem, tenant::TenantId};
+use crate::{
+    openapi::{self, add_problems},
+    problem::Kind,
+};
 
 /// What the services table calls this module.
 pub const NAME: &str = "consumers";
@@ -53,26 +58,6 @@ pub const NAME: &str = "consumers";
 pub fn scope(path: &str) -> Option<&'static str> {
     let below = path.strip_prefix(webhooks::PATH)?;
     (below.is_empty() || below.starts_with('/')).then_some(webhooks::SCOPE)
-}
-
-/// Refuses an upload by its head alone, where it would only wait: by its method, and its raw path behind the service's
-/// name and a slash. Other requests pass.
-///
-/// # Errors
-/// What its sender is told.
-pub fn shed(
-    uploads: &Uploads,
-    method: &Method,
-    path: &str,
-    tenant: &TenantId,
-) -> Result<(), Problem> {
-    let segments = path.strip_prefix("customer-images/upload/").map(|rest| rest.split('/').count());
-    let is_upload = match segments {
-        Some(1) => *method == Method::POST,
-        Some(2) => *method == Method::PUT,
-        _ => false,
-    };
-    if is_upload { Ok(uploads.check_load(tenant)?) } else { Ok(()) }
 }
 
 /// Adds the module's resources. They expect [`Uploads`], [`Images`], [`Links`], [`DirectUploads`],
@@ -118,6 +103,11 @@ pub fn openapi() -> OpenApi {
     api.merge(images::Described::openapi());
     api.merge(events::Described::openapi());
     api.merge(webhooks::openapi());
+    openapi::each(&mut api, |_, method, operation| {
+        if *method != HttpMethod::Options {
+            add_problems(&mut operation.responses, [Kind::MediaTypeUnsupported]);
+        }
+    });
     let tag = |(name, description): &(&str, &str)| {
         let mut tag = Tag::new(*name);
         tag.description = Some((*description).to_owned());

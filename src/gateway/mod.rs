@@ -27,9 +27,7 @@ use actix_http::{HttpMessage as _, Request, RequestHead};
 use actix_web::{
     HttpResponse,
     dev::{HttpServiceFactory, ServiceRequest, fn_service},
-    guard,
-    http::Method,
-    web,
+    guard, web,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -79,9 +77,10 @@ pub struct Module {
     pub openapi: fn() -> utoipa::openapi::OpenApi,
 }
 
-/// Sheds a module's load: says of a request, by its method, its raw path behind the service's name and a slash, and
-/// its tenant, why it is not taken at the moment. It is asked before any of the body is read or asked for.
-pub type Shed = Arc<dyn Fn(&Method, &str, &TenantId) -> Result<(), Problem> + Send + Sync>;
+/// What a module refuses by a request's head alone: by that, the raw path behind the service's name and a slash, and
+/// the tenant. It is asked before any of the body is read or asked for.
+pub type HeadCheck =
+    Arc<dyn Fn(&RequestHead, &str, &TenantId) -> Result<(), Problem> + Send + Sync>;
 
 /// The peers that are believed about whom they speak for.
 #[derive(Clone, Debug, Default)]
@@ -106,8 +105,8 @@ pub struct Gateway {
     cors: Option<Arc<Cors>>,
     /// The process is about to stop.
     draining: CancellationToken,
-    /// What is shed, and of which module.
-    shed: Option<(&'static str, Shed)>,
+    /// What a module refuses, and which.
+    head_check: Option<(&'static str, HeadCheck)>,
 }
 
 /// Why a request is answered before it is anyone's.
@@ -180,13 +179,13 @@ impl Gateway {
         cors: Option<Arc<Cors>>,
         draining: CancellationToken,
     ) -> Self {
-        Self { prefix, registry, checks, trusted_proxies, public, cors, draining, shed: None }
+        Self { prefix, registry, checks, trusted_proxies, public, cors, draining, head_check: None }
     }
 
-    /// The same, where some of a module's load is shed.
+    /// The same, where a module has something to say of requests' heads.
     #[must_use]
-    pub fn shedding(self, shed: Option<(&'static str, Shed)>) -> Self {
-        Self { shed, ..self }
+    pub fn checking_heads(self, head_check: Option<(&'static str, HeadCheck)>) -> Self {
+        Self { head_check, ..self }
     }
 
     /// Decides about a request from its head alone, before any of its body is read or asked
@@ -194,11 +193,11 @@ impl Gateway {
     /// credential, tenant, rate limit; and last, whether its module takes it at the moment.
     async fn decide(&self, head: &RequestHead) -> Result<Admitted, Early> {
         let admitted = self.admit(head).outcome().await?;
-        if let Some((module, shed)) = &self.shed
+        if let Some((module, check)) = &self.head_check
             && admitted.service.is_module(module)
             && let Some(tenant) = &admitted.tenant
             && let Some(rest) = head.uri.path().get(admitted.rest_at..)
-            && let Err(problem) = shed(&head.method, rest, tenant)
+            && let Err(problem) = check(head, rest, tenant)
         {
             return Err(Early::NotTaken(Box::new(admitted), Box::new(problem)));
         }

@@ -50,6 +50,21 @@ async fn a_content_encoding_is_refused() {
             assert_problem(&response, "media-type-unsupported");
         }
     }
+    // With any request to the module, whether it has a body or not.
+    let module = "/consumer-api/service/consumers/customer-images";
+    let tus = format!("{module}/tus/42/0199d1d2-0000-7000-8000-000000000000");
+    for (method, path) in [
+        ("GET", &format!("{module}/images")),
+        ("GET", &format!("{module}/webhooks")),
+        ("DELETE", &format!("{module}/images/0199d1d2-0000-7000-8000-000000000000")),
+        ("POST", &format!("{module}/direct-uploads/42")),
+        ("HEAD", &tus),
+        ("DELETE", &tus),
+    ] {
+        let request = Request::new(method, path).tenant("acme").header("Tus-Resumable", "1.0.0");
+        let response = request.header("Content-Encoding", "gzip").send(app.addr).await;
+        assert_eq!(response.status, 415, "{method} {path}");
+    }
     app.assert_nothing_stored().await;
 }
 

@@ -118,12 +118,22 @@ async fn a_client_that_waits_is_refused_without_being_asked_for_the_body() {
     let app = App::local().await;
     let image = images::jpeg(30, 20, 3000);
     let form = Form::new().file("a.jpg", &image);
-    let request = form.post(&upload::path("42")).header("Expect", "100-continue");
-    let mut connection = Connection::open(app.addr).await;
-    connection.send(request.head_bytes(app.addr)).await;
-    let response = connection.response().await;
-    assert_problem(&response, "tenant-missing");
-    assert_eq!(response.interim, Vec::<u16>::new());
+    let put =
+        |customer: &str| Request::put(&format!("{}/a.jpg", upload::path(customer))).tenant("acme");
+    for (request, problem) in [
+        (form.post(&upload::path("42")), "tenant-missing"),
+        (form.post(&upload::path("-")).tenant("acme"), "customer-invalid"),
+        (put("%2d").claiming(9), "customer-invalid"),
+        (put("42").claiming(64 << 20), "too-large"),
+        (put("42").claiming(9).header("Content-Encoding", "gzip"), "media-type-unsupported"),
+    ] {
+        let request = request.header("Expect", "100-continue");
+        let mut connection = Connection::open(app.addr).await;
+        connection.send(request.head_bytes(app.addr)).await;
+        let response = connection.response().await;
+        assert_problem(&response, problem);
+        assert_eq!(response.interim, Vec::<u16>::new(), "{problem}");
+    }
 }
 
 #[tokio::test]

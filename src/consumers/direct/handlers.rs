@@ -14,9 +14,8 @@ use crate::{
             WriteConditions,
         },
         error::Error,
-        handlers::{
-            UploadBody, acceptable_body, broken, created, customer, id, json_body, linked_tenant,
-        },
+        handlers::{UploadBody, broken, created, customer, id, json_body, linked_tenant},
+        head,
         images::conditional::Conditions,
         names::CustomerId,
     },
@@ -145,7 +144,7 @@ pub async fn put(
     if sent_type != session.content_type.as_deref().map(str::as_bytes) {
         return Err(Error::LinkTerms.into());
     }
-    let length = acceptable_body(&request)?;
+    let length = head::length(request.headers())?;
     if length.is_some_and(|length| Some(length) != session.length) {
         return Err(Error::LinkTerms.into());
     }

@@ -7,7 +7,8 @@ use crate::{
     consumers::{
         described::{AnswerRefused, Signature},
         error::Error,
-        handlers::{UploadBody, acceptable_body, broken, decoded_segment, id, linked_tenant},
+        handlers::{UploadBody, broken, decoded_segment, id, linked_tenant},
+        head,
         upload::Uploads,
     },
     problem::Problem,
@@ -40,7 +41,7 @@ pub async fn answer(
     let (tenant, content) = (linked_tenant(&request, 4)?, (id(&request, 0)?, id(&request, 1)?));
     let step = String::from_utf8(decoded_segment(&request, 2)).unwrap_or_default();
     let call = steps.called(&tenant, content, &step, request.query_string()).await?;
-    let length = acceptable_body(&request).map_err(|error| match error {
+    let length = head::length(request.headers()).map_err(|error| match error {
         Error::FileMissing => Error::AnswerInvalid("The answer is empty."),
         other => other,
     })?;

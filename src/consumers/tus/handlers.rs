@@ -7,8 +7,8 @@ use actix_web::{
     http::{
         StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION, ETAG, HeaderName,
-            HeaderValue, HttpDate, LOCATION,
+            CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, ETAG, HeaderName, HeaderValue,
+            HttpDate, LOCATION,
         },
     },
     web,
@@ -31,6 +31,7 @@ use crate::{
         },
         error::Error,
         handlers::{UploadBody, customer, id},
+        head,
         images::{conditional::Conditions, validators},
         names::CustomerId,
         records::{Finished, Image},
@@ -107,15 +108,10 @@ async fn created(
     payload: web::Payload,
     resumable: Data,
 ) -> Result<HttpResponse, Problem> {
-    check_version(request)?;
+    check_head(request)?;
     let (customer, headers) = (customer(request, 0)?, request.headers());
     let (asked, conditions) = (fields::asked(headers)?, Conditions::of(headers));
     let with_bytes = fields::has_bytes(headers);
-    if with_bytes && headers.contains_key(CONTENT_ENCODING) {
-        return Err(
-            Error::MediaTypeUnsupported("Send the bytes without a Content-Encoding.").into()
-        );
-    }
     let terms = Terms {
         offset: 0,
         length: None,
@@ -160,7 +156,7 @@ async fn shown(
     tenant: Tenant,
     resumable: Data,
 ) -> Result<HttpResponse, Problem> {
-    check_version(request)?;
+    check_head(request)?;
     let found = resumable.find(&tenant.0, &customer(request, 1)?, id(request, 0)?).await?;
     let mut answer = HttpResponse::Ok();
     answer.insert_header((CACHE_CONTROL, "no-store"));
@@ -208,11 +204,10 @@ async fn appended(
     payload: web::Payload,
     resumable: Data,
 ) -> Result<HttpResponse, Problem> {
-    check_version(request)?;
+    check_head(request)?;
     let headers = request.headers();
-    if headers.contains_key(CONTENT_ENCODING) || !fields::has_bytes(headers) {
-        let wanted = "Send application/offset+octet-stream, without a Content-Encoding.";
-        return Err(Error::MediaTypeUnsupported(wanted).into());
+    if !fields::has_bytes(headers) {
+        return Err(Error::MediaTypeUnsupported("Send application/offset+octet-stream.").into());
     }
     let (customer, id) = (customer(request, 1)?, id(request, 0)?);
     let terms = Terms {
@@ -253,7 +248,7 @@ pub async fn terminate(
     resumable: Data,
 ) -> Result<HttpResponse, Problem> {
     let ended = async {
-        check_version(&request)?;
+        check_head(&request)?;
         resumable.terminate(&tenant.0, &customer(&request, 1)?, id(&request, 0)?).await?;
         Ok(HttpResponse::NoContent().finish())
     };
@@ -306,9 +301,9 @@ fn told(answer: Result<HttpResponse, Problem>) -> Result<HttpResponse, Problem> 
     }
 }
 
-fn check_version(request: &HttpRequest) -> Result<(), Problem> {
+fn check_head(request: &HttpRequest) -> Result<(), Problem> {
     if fields::is_spoken(request.headers()) {
-        return Ok(());
+        return Ok(head::check_coding(request.headers())?);
     }
     let version = HeaderValue::from_static(fields::VERSION);
     let problem = Problem::new(Kind::PreconditionFailed).detail("Send Tus-Resumable: 1.0.0.");

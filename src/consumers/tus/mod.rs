@@ -73,6 +73,9 @@ pub enum Standing {
 const FINISHED: Error =
     Error::UploadConflict("The upload is finished; HEAD tells which image it is.");
 
+/// Where these are, behind the service's name and a slash.
+pub const PATH: &str = "customer-images/tus/";
+
 /// Adds the resources. They expect [`ResumableUploads`] among the app's data.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
