@@ -84,12 +84,12 @@ pub(super) fn serve(
         let expect = fn_service(move |request: Request| {
             let (gateway, cors) = (gateway.clone(), cors.clone());
             async move {
-                let labels = Labels::of(request.headers());
+                let labels = Labels::of(request.headers(), cors.as_ref());
                 match gateway.expect(&request, &labels).await {
                     Ok(()) => Ok(request),
                     Err(problem) => {
                         let refusal: Response<BoxBody> =
-                            edge::refuse(request.head(), labels, problem, cors.as_ref()).into();
+                            edge::refuse(request.head(), labels, problem).into();
                         Err(Exchange::refuse(request, refusal))
                     }
                 }

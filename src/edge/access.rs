@@ -46,16 +46,19 @@ pub(super) struct LabelValues {
     pub(super) service: Option<Arc<str>>,
     pub(super) tenant: Option<Arc<str>>,
     pub(super) principal: Option<Arc<str>>,
-    pub(super) fields: SmallVec<[(HeaderName, HeaderValue); 2]>,
+    fields: SmallVec<[(HeaderName, HeaderValue); 2]>,
+    sharing: Option<Sharing>,
     pub(super) received: Option<u64>,
     pub(super) sent: Option<u64>,
     pub(super) route: Option<String>,
 }
 
 impl Labels {
-    /// The labels of a request with these fields, which settle its id.
-    pub fn of(headers: &HeaderMap) -> Self {
-        Self(Rc::new((RequestId::of(headers), RefCell::default())))
+    /// The labels of a request with these fields, which settle its id and the pages that may read its answer.
+    pub fn of(headers: &HeaderMap, cors: Option<&Arc<Cors>>) -> Self {
+        let sharing = cors.map(|cors| Sharing::of(cors, headers));
+        let values = LabelValues { sharing, ..LabelValues::default() };
+        Self(Rc::new((RequestId::of(headers), RefCell::new(values))))
     }
 
     /// The request's id.
@@ -81,11 +84,15 @@ impl Labels {
         self.0.1.borrow_mut().fields.push((name, value));
     }
 
-    /// Sets the fields of every answer to the request; once.
-    pub(super) fn mark(&self, headers: &mut HeaderMap) {
+    /// Sets what every answer to the request carries; once.
+    pub fn mark(&self, headers: &mut HeaderMap) {
         headers.insert(REQUEST_ID, self.request_id().value());
-        for (name, value) in self.0.1.borrow_mut().fields.drain(..) {
+        let mut values = self.0.1.borrow_mut();
+        for (name, value) in values.fields.drain(..) {
             headers.insert(name, value);
+        }
+        if let Some(sharing) = &values.sharing {
+            sharing.mark(headers);
         }
     }
 
@@ -121,7 +128,6 @@ fn client_closed_request() -> StatusCode {
 /// One request's access line, written when the response's body ends or is given up.
 #[derive(Debug)]
 pub(super) struct Access {
-    pub(super) sharing: Option<Sharing>,
     pub(super) labels: Labels,
     started: Instant,
     pub(super) method: Method,
@@ -142,13 +148,8 @@ pub(super) struct Access {
 }
 
 impl Access {
-    pub(super) fn of(
-        head: &actix_http::RequestHead,
-        labels: Labels,
-        cors: Option<&Arc<Cors>>,
-    ) -> Self {
+    pub(super) fn of(head: &actix_http::RequestHead, labels: Labels) -> Self {
         Self {
-            sharing: cors.map(|cors| Sharing::of(cors, head.headers())),
             labels,
             started: Instant::now(),
             method: head.method.clone(),
@@ -179,14 +180,6 @@ impl Access {
 
     pub(super) fn request_id(&self) -> &RequestId {
         self.labels.request_id()
-    }
-
-    /// Sets what every answer carries.
-    pub(super) fn mark(&self, headers: &mut HeaderMap) {
-        self.labels.mark(headers);
-        if let Some(sharing) = &self.sharing {
-            sharing.mark(headers);
-        }
     }
 
     /// Renders an error with the request's id. A defect's or failure's cause is logged here, once.

@@ -132,8 +132,8 @@ where
     forward_ready!(service);
 
     fn call(&self, mut request: Request) -> Self::Future {
-        let labels = Labels::of(request.headers());
-        let mut access = Access::of(request.head(), labels, self.cors.as_ref());
+        let labels = Labels::of(request.headers(), self.cors.as_ref());
+        let mut access = Access::of(request.head(), labels);
         access.work = Some(self.work.token());
         access.active = self.measured.then(Active::begin).flatten();
         access.exchange = Exchange::begin(&mut request);
@@ -232,7 +232,7 @@ fn finish<B: MessageBody + 'static>(
         },
         Err(error) => access.render(&error).map_into_right_body(),
     };
-    access.mark(response.headers_mut());
+    access.labels.mark(response.headers_mut());
     if closes && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -249,17 +249,12 @@ fn finish<B: MessageBody + 'static>(
 
 /// Renders the problem with which a request is refused before [`Edge`] sees it (while the client
 /// waits for `100 Continue`), and logs its access line.
-pub fn refuse(
-    head: &RequestHead,
-    labels: Labels,
-    problem: Problem,
-    cors: Option<&Arc<Cors>>,
-) -> HttpResponse {
-    let mut access = Access::of(head, labels, cors);
+pub fn refuse(head: &RequestHead, labels: Labels, problem: Problem) -> HttpResponse {
+    let mut access = Access::of(head, labels);
     access.active = Active::begin();
     let error = Error::from(problem);
     let mut response = access.render(&error);
-    access.mark(response.headers_mut());
+    access.labels.mark(response.headers_mut());
     access.status = response.status();
     access.complete = true;
     response

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use actix_http::{HttpMessage as _, Request};
-use actix_web::{HttpResponse, http::StatusCode};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header::HeaderMap},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -51,6 +54,7 @@ impl Relay {
         let payload = request.take_payload();
         let Gateway { checks, trusted_proxies, .. } = &self.gateway;
         let draining = &self.draining;
+        let mark = |headers: &mut HeaderMap| labels.mark(headers);
         let peer = request.peer_addr().map(|address| address.ip());
         let outgoing = Outgoing {
             method: request.method(),
@@ -67,7 +71,7 @@ impl Relay {
             peer,
             peer_is_trusted: peer.is_some_and(|peer| trusted_proxies.contains(peer)),
             scheme: "http",
-            client: request.conn_data().map(|clock| ClientSide { clock, draining }),
+            client: request.conn_data().map(|clock| ClientSide { clock, draining, mark: &mark }),
         };
         let asking = Asking::begin(upstream.service());
         match self.client.forward(upstream, &outgoing, payload).await {

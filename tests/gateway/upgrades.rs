@@ -80,6 +80,32 @@ async fn any_protocol_is_carried_both_ways() {
 }
 
 #[tokio::test]
+async fn the_101_has_what_every_answer_has() {
+    let upstream = marking_echo().await;
+    let app = App::builder()
+        .set("SERVER__CORS__ALLOWED_ORIGINS", "https://app.example")
+        .file("[rate_limits]\nenabled = true")
+        .service("up", &upstream.url(""), "")
+        .start()
+        .await;
+    let mut client = Connection::open(app.addr).await;
+    let fields = "Origin: https://app.example\r\nX-Tenant-Id: acme\r\n\r\n";
+    let request = asking_for("websocket");
+    client.send(format!("{}{fields}", request.strip_suffix("\r\n").unwrap())).await;
+    let head = String::from_utf8(client.read_until(b"\r\n\r\n").await).unwrap();
+    assert!(head.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{head}");
+    for field in [
+        "ratelimit-policy: ",
+        "ratelimit: ",
+        "x-request-id: ",
+        "vary: origin",
+        "access-control-allow-origin: https://app.example\r\n",
+    ] {
+        assert_eq!(head.to_lowercase().matches(&format!("\r\n{field}")).count(), 1, "{head}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_sent_along_with_the_heads_is_not_lost() {
     let upstream = Upstream::scripted(|mut peer| async move {
         let protocol = peer.request().await.unwrap().header("upgrade").unwrap();

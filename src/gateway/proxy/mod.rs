@@ -162,8 +162,8 @@ impl Client {
                     call.answered(head.status);
                     if head.status == StatusCode::SWITCHING_PROTOCOLS {
                         let client = asked.agrees(&head, outgoing.client)?;
-                        let (id, limit) = (outgoing.request_id, upstream.idle_timeout);
-                        let tunnel = tunnel::run(client, id, early, connection, &head, limit);
+                        let limit = upstream.idle_timeout;
+                        let tunnel = tunnel::run(client, early, connection, head, limit);
                         return Ok(Answer::Tunnelled(Box::pin(tunnel).await));
                     }
                     let refused = head.status == StatusCode::SERVICE_UNAVAILABLE;

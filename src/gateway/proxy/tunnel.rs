@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use actix_web::dev::Payload;
+use actix_web::{dev::Payload, http::header::HeaderMap};
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream as _;
 use socket2::{SockRef, TcpKeepalive};
@@ -41,6 +41,8 @@ pub struct ClientSide<'a> {
     pub clock: &'a Clock,
     /// The process is about to stop.
     pub draining: &'a CancellationToken,
+    /// Sets what every answer to the client carries.
+    pub mark: &'a dyn Fn(&mut HeaderMap),
 }
 
 /// What went through a tunnel, in bytes.
@@ -57,10 +59,9 @@ pub struct Carried {
 /// the client has sent before the answer.
 pub(super) async fn run(
     client: ClientSide<'_>,
-    request_id: &str,
     early: Payload,
     upstream: Box<Connection>,
-    head: &Head,
+    head: Head,
     limit: Duration,
 ) -> Carried {
     let (socket, kept) = loop {
@@ -69,12 +70,13 @@ pub(super) async fn run(
             None => sleep(WHILE_WRITING).await,
         }
     };
+    let answer = switching_protocols(head, client.mark);
     let meter = Meter::new();
     let early = Early { payload: early, kept };
     let metered = Metered { io: socket, meter: &meter, stall: Stall::default(), limit };
     tokio::select! {
         // Whatever ends it, both sockets are closed behind it.
-        _ = carry(metered, early, upstream, head, request_id) => {}
+        _ = carry(metered, early, upstream, &answer) => {}
         () = meter.quiet_after(client.draining) => {}
     }
     meter.carried()
@@ -84,8 +86,7 @@ async fn carry(
     mut client: Metered<'_>,
     mut early: Early,
     upstream: Box<Connection>,
-    head: &Head,
-    request_id: &str,
+    answer: &[u8],
 ) -> io::Result<()> {
     let (upstream, ahead) = upstream.into_parts();
     for socket in [&client.io, upstream.socket()] {
@@ -93,7 +94,7 @@ async fn carry(
         // Where it fails, a peer that has vanished is noticed later.
         let _ = SockRef::from(socket).set_tcp_keepalive(&probes);
     }
-    client.io.write_all(&switching_protocols(head, request_id)).await?;
+    client.io.write_all(answer).await?;
     let mut upstream = Limited { io: upstream, stall: Stall::default(), limit: client.limit };
     client.write_all(&ahead).await?;
     while let Some(piece) = poll_fn(|cx| Poll::Ready(early.take(cx))).await {
@@ -122,7 +123,9 @@ impl Early {
 }
 
 /// The 101, as bytes: the server is not asked any more.
-fn switching_protocols(head: &Head, request_id: &str) -> Vec<u8> {
+fn switching_protocols(head: Head, mark: &dyn Fn(&mut HeaderMap)) -> Vec<u8> {
+    let mut fields = head.fields;
+    mark(&mut fields);
     let mut out = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\n".to_vec();
     let mut field = |name: &str, value: &[u8]| {
         for part in [name.as_bytes(), b": ", value, b"\r\n"] {
@@ -132,10 +135,9 @@ fn switching_protocols(head: &Head, request_id: &str) -> Vec<u8> {
     if let Some(protocol) = &head.upgrade {
         field("upgrade", protocol.as_bytes());
     }
-    for (name, value) in &head.fields {
+    for (name, value) in &fields {
         field(name.as_str(), value.as_bytes());
     }
-    field("x-request-id", request_id.as_bytes());
     out.extend_from_slice(b"\r\n");
     out
 }
