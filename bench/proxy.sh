@@ -8,7 +8,7 @@ source "$(dirname "$0")/lib.sh"
 source "$bench/peers.sh"
 
 cases=${CASES:-small post}
-read -r -a targets <<<"${TARGETS:-gatehouse gatehouse-warn gatehouse-limit gatehouse-jwt nginx nginx-log haproxy caddy envoy upstream}"
+read -r -a targets <<<"${TARGETS:-gatehouse gatehouse-warn gatehouse-limit gatehouse-jwt gatehouse-traces nginx nginx-log haproxy caddy envoy upstream}"
 workers=${WORKERS:-2}
 seconds=${DURATION:-10}
 [[ -z $quick ]] || rounds=2 seconds=1
@@ -24,6 +24,7 @@ port_of() {
         envoy) echo "${ports[8]}" ;;
         gatehouse-limit) echo "${ports[9]}" ;;
         gatehouse-jwt) echo "${ports[10]}" ;;
+        gatehouse-traces) echo "${ports[11]}" ;;
     esac
 }
 
@@ -51,7 +52,7 @@ choose() {
     local target chosen=()
     for target in "${targets[@]}"; do
         case $target in
-            gatehouse | gatehouse-warn | gatehouse-limit) need_gatehouse ;;
+            gatehouse | gatehouse-warn | gatehouse-limit | gatehouse-traces) need_gatehouse ;;
             gatehouse-jwt) need_gatehouse && need openssl ;;
             nginx | nginx-log | haproxy | caddy | envoy) find_peer "$target" || continue ;;
             upstream) ;;
@@ -80,6 +81,8 @@ serve() {
             [[ $1 != gatehouse-jwt ]] || credentials "$work/$1" >>"$work/$1/settings.toml"
             settings=(GATEHOUSE__SERVER__WORKERS="$workers")
             [[ $1 != gatehouse-warn ]] || settings+=(GATEHOUSE__TELEMETRY__LOG=warn)
+            # The sink takes whatever it is sent.
+            [[ $1 != gatehouse-traces ]] || settings+=(GATEHOUSE__TELEMETRY__OTLP_ENDPOINT="http://$post_upstream/v1/traces")
             start_gatehouse "$1" "$port" "${settings[@]}"
             ;;
     esac
