@@ -86,7 +86,11 @@ async fn a_service_may_answer_later() {
     let app = asking(&service, "").start().await;
     let id = upload(&app, "a.png", &picture(64, 48, 255)).await;
     let callback = body(&service.received(1).await[0])["callback"].clone();
-    assert_eq!(record(&app, &id).await["processing"]["labels"]["state"], "pending");
+    let state = async || record(&app, &id).await["processing"]["labels"]["state"].clone();
+    while state().await == "running" {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(state().await, "pending");
 
     let post = |answer: Vec<u8>| {
         let (app, callback) = (&app, &callback);
