@@ -65,12 +65,15 @@ impl Collector {
 
     /// One that speaks OTLP/gRPC.
     pub async fn grpc() -> Self {
-        Self::grpc_at(port::free()).await
+        Self::listening(port::listener())
     }
 
     /// The same at this address.
     pub async fn grpc_at(addr: SocketAddr) -> Self {
-        let listener = TcpListener::bind(addr).await.unwrap();
+        Self::listening(TcpListener::bind(addr).await.unwrap())
+    }
+
+    fn listening(listener: TcpListener) -> Self {
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let (spans, fields) = (Kept::default(), Kept::default());
         let (to, heads) = (Arc::clone(&spans), Arc::clone(&fields));
