@@ -98,7 +98,7 @@ where
                     let not_taken = matches!(early, Early::NotTaken(..));
                     let answer = early.answer(&labels);
                     if not_taken {
-                        // It will be sent again.
+                        // Another will be sent, and the connection can take it.
                         labels.received(discard(&mut request).await);
                     }
                     return Ok(answer?.map_into_right_body());

@@ -190,7 +190,7 @@ impl Gateway {
 
     /// Decides about a request from its head alone, before any of its body is read or asked
     /// for. The order is the contract's: path, service, CORS preflight, then the [`Checks`]:
-    /// credential, tenant, rate limit; and last, whether its module takes it at the moment.
+    /// credential, tenant, rate limit; and last, what its module has against it.
     async fn decide(&self, head: &RequestHead) -> Result<Admitted, Early> {
         let admitted = self.admit(head).outcome().await?;
         if let Some((module, check)) = &self.head_check
